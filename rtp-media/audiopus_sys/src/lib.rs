@@ -1,0 +1,1 @@
+pub use opusic_sys::*;
