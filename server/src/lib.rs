@@ -1,1 +1,14 @@
-//! x
+//! `meet-server`: SIP registrar, conference focus and audio mixer host in one binary.
+//!
+//! The decisions live in two sans-IO cores, [`focus`] (who may join what, what is answered,
+//! who is told) and [`registrar`] (RFC 3261 §10.3); everything that touches a socket, a clock,
+//! a file or a thread is in [`drivers`] and [`store`]. Deliberately absent: any protocol
+//! grammar (that is `sip-proto`) and any sample arithmetic (`rtp-media`, `mixer`).
+
+pub mod config;
+pub mod drivers;
+pub mod error;
+pub mod focus;
+pub mod registrar;
+pub mod store;
+pub mod telemetry;

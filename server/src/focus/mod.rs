@@ -1,0 +1,1 @@
+//! The conference focus (RFC 4353, RFC 4579), sans-IO.
