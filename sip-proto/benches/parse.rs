@@ -1,0 +1,3 @@
+//! Criterion bench of the message scan and the writer.
+
+fn main() {}
