@@ -9,5 +9,6 @@ pub mod checks;
 pub mod process;
 pub mod server;
 pub mod sipp;
+pub mod speech;
 pub mod tone;
 pub mod tshark;
