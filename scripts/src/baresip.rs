@@ -197,10 +197,10 @@ impl Baresip {
             let Some(json) = self.unread.get(colon + 1..colon + 1 + length) else {
                 break;
             };
-            if let Ok(value) = serde_json::from_slice::<serde_json::Value>(json) {
-                if value.get("event").is_some() {
-                    self.events.push(value);
-                }
+            if let Ok(value) = serde_json::from_slice::<serde_json::Value>(json)
+                && value.get("event").is_some()
+            {
+                self.events.push(value);
             }
             // The netstring's comma may not be here yet; it is skipped with the next one's digits.
             self.unread.drain(..(colon + 2 + length).min(self.unread.len()));

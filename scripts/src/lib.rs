@@ -6,7 +6,9 @@
 
 pub mod baresip;
 pub mod checks;
+pub mod probe;
 pub mod process;
+pub mod scenario;
 pub mod server;
 pub mod sipp;
 pub mod speech;
