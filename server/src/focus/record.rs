@@ -1,0 +1,146 @@
+//! Facts for the event log: what the store writes down about meetings and people.
+//!
+//! A record carries no time; the store stamps it with the wall clock when it arrives.
+
+use super::ids::{LegId, RoomId};
+
+/// Why a meeting ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EndReason {
+    /// The creator ended it (API token or digits). The name answers 410 for a while.
+    Creator,
+    /// An administrator ended it through the API. The name answers 410 for a while.
+    Administrator,
+    /// The last one left and the grace time passed. The name is free at once.
+    Empty,
+    /// The server shuts down.
+    Shutdown,
+    /// The media shard gave the room up.
+    MediaFailed,
+}
+
+/// Why a person is no longer in the meeting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LeaveReason {
+    /// BYE from the person.
+    Left,
+    /// No media, and no answer to OPTIONS or ACK.
+    Vanished,
+    /// Removed through the API.
+    Removed,
+    /// The connection that carried the signalling was lost.
+    ConnectionLost,
+    /// The meeting ended.
+    MeetingEnded,
+    /// Our side failed (sockets, codec).
+    Failed,
+}
+
+/// One fact for the event log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreRecord {
+    /// A room was made.
+    MeetingCreated {
+        /// The room.
+        room: RoomId,
+        /// Its name.
+        name: String,
+        /// Its subject.
+        subject: Option<String>,
+        /// Who made it: a SIP URI, or `api`.
+        creator: String,
+    },
+    /// A room ended.
+    MeetingEnded {
+        /// The room.
+        room: RoomId,
+        /// Its name.
+        name: String,
+        /// Why.
+        reason: EndReason,
+    },
+    /// A person is in: the ACK came.
+    PersonJoined {
+        /// The room.
+        room: RoomId,
+        /// Its name.
+        name: String,
+        /// The person's leg.
+        leg: LegId,
+        /// Distinct display name.
+        display: String,
+        /// The SIP URI of the person.
+        uri: String,
+        /// The account, where one was proved.
+        account: Option<String>,
+        /// What the phone calls itself.
+        user_agent: Option<String>,
+        /// Call-ID of the dialog.
+        call_id: String,
+    },
+    /// A person who had joined is gone.
+    PersonLeft {
+        /// The room.
+        room: RoomId,
+        /// Its name.
+        name: String,
+        /// The person's leg.
+        leg: LegId,
+        /// Distinct display name.
+        display: String,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// The bindings of an address-of-record as they are now; an empty list deletes it.
+    Bindings {
+        /// Canonical address-of-record, `sip:user@host`.
+        aor: String,
+        /// All current bindings.
+        bindings: Vec<BindingRecord>,
+    },
+}
+
+/// A binding as it is kept over a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BindingRecord {
+    /// The contact as it was registered, with its parameters.
+    pub contact: String,
+    /// Seconds left.
+    pub expires: u32,
+    /// Call-ID of the REGISTER.
+    pub call_id: String,
+    /// CSeq of the REGISTER.
+    pub cseq: u32,
+}
+
+impl EndReason {
+    /// The word in the log and in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Creator => "creator",
+            Self::Administrator => "administrator",
+            Self::Empty => "empty",
+            Self::Shutdown => "shutdown",
+            Self::MediaFailed => "media-failed",
+        }
+    }
+
+    /// Whether the name answers 410 for `ended_hold`.
+    pub const fn holds_name(self) -> bool {
+        matches!(self, Self::Creator | Self::Administrator)
+    }
+}
+
+impl LeaveReason {
+    /// The word in the log and in the API.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Left => "left",
+            Self::Vanished => "vanished",
+            Self::Removed => "removed",
+            Self::ConnectionLost => "connection-lost",
+            Self::MeetingEnded => "meeting-ended",
+            Self::Failed => "failed",
+        }
+    }
+}
