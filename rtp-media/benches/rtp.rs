@@ -1,0 +1,2 @@
+//! RTP in and out (stub).
+fn main() {}

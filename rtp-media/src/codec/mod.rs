@@ -1,0 +1,1 @@
+//! Audio codecs (owned by builder MIX; replaced by its first landing).

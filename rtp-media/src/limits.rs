@@ -1,0 +1,66 @@
+//! Every bound of this crate, by name, with its reason and what it costs.
+//!
+//! Deliberately absent: limits that belong to a room or a server (members, rooms, rates).
+
+use std::time::Duration;
+
+/// Largest RTP payload that the jitter buffer keeps: an Ethernet MTU. The biggest audio frame is an Opus packet of
+/// 1275 bytes (RFC 6716 §3.4). Bounds memory per leg together with [`JITTER_SLOTS`].
+pub const MAX_PAYLOAD: usize = 1500;
+
+/// Packets that the jitter buffer holds at most: 640 ms at 20 ms a packet and 320 ms at 10 ms, well above
+/// [`MAX_DELAY`]. Memory: 48 kB per leg. A power of two, because it indexes a ring.
+pub const JITTER_SLOTS: usize = 32;
+
+/// Longest span of media that may wait in the jitter buffer, hence the most delay it can ever add. Beyond 200 ms a
+/// conversation suffers (ITU-T G.114 puts the comfortable one-way total at 150 ms).
+pub const MAX_DELAY: Duration = Duration::from_millis(200);
+
+/// How long missing audio is concealed before it becomes silence: concealment of speech is unintelligible after
+/// about 100 ms.
+pub const MAX_CONCEALMENT: Duration = Duration::from_millis(100);
+
+/// A jump of the media clock against the arrival clock that is a new timeline and not jitter: senders that freeze or
+/// restart their timestamp on hold.
+pub const TIMELINE_BREAK: Duration = Duration::from_millis(1000);
+
+/// Sequence numbers skipped that still count as loss (RFC 3550 A.1 `MAX_DROPOUT`): a minute at 20 ms.
+pub const MAX_DROPOUT: u16 = 3000;
+
+/// Sequence numbers back that still count as reordering (RFC 3550 A.1 `MAX_MISORDER`): two seconds at 20 ms.
+pub const MAX_MISORDER: u16 = 100;
+
+/// Packets in sequence before a new source is believed (RFC 3550 A.1 `MIN_SEQUENTIAL`).
+pub const MIN_SEQUENTIAL: u8 = 2;
+
+/// CSRC entries in one packet: the field has four bits (RFC 3550 §5.1).
+pub const MAX_CSRCS: usize = 15;
+
+/// Report blocks in one SR or RR: the field has five bits (RFC 3550 §6.4.1).
+pub const MAX_REPORT_BLOCKS: usize = 31;
+
+/// Bytes of one SDES item or BYE reason: the length field has eight bits (RFC 3550 §6.5).
+pub const MAX_SDES_TEXT: usize = 255;
+
+/// Silence of the latched source before another address may take its place.
+pub const RELATCH_SILENCE: Duration = Duration::from_millis(500);
+
+/// Consecutive packets of the same stream from a new address before it takes the latch.
+pub const RELATCH_PACKETS: u8 = 5;
+
+/// Addresses that may compete for the latch at the same time. Bounds the memory that a flood from forged sources
+/// costs: 8 × 48 bytes per leg.
+pub const LATCH_CANDIDATES: usize = 8;
+
+/// Our SSRC is changed for a collision at most once in this time; what comes more often is our own stream looped back.
+pub const COLLISION_HOLD: Duration = Duration::from_secs(10);
+
+/// Longest pause between packets of one telephone event before it is taken as ended although its end was lost. The
+/// sender repeats at its packet interval, at most 50 ms in practice (RFC 4733 §2.5.1.2).
+pub const EVENT_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// Completed telephone events waiting to be fetched; more in one packet interval are not keyed by a human.
+pub const EVENT_QUEUE: usize = 4;
+
+/// UDP payload bytes that one captured packet may carry: what an IPv4 datagram can hold.
+pub const MAX_CAPTURED: usize = 65_507;
