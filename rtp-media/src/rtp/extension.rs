@@ -98,7 +98,7 @@ impl AudioLevel {
     #[must_use]
     pub const fn parse(data: &[u8]) -> Option<Self> {
         match data {
-            [byte] | [byte, 0] => Some(Self { voice: byte & 0x80 != 0, minus_dbov: byte & 0x7f }),
+            &[byte] | &[byte, 0] => Some(Self { voice: byte & 0x80 != 0, minus_dbov: byte & 0x7f }),
             _ => None,
         }
     }
