@@ -1,0 +1,319 @@
+//! Offer and answer (RFC 3264) as a state machine for one session with one audio stream.
+//!
+//! [`OfferAnswer`] lives as long as the dialog. It keeps the `o=` identity and version, the order of `m=` lines,
+//! and the payload types in use, so that callers only say what they want now ([`LocalMedia`]) and get what
+//! holds now ([`Negotiated`]). An exchange that fails leaves the session as it was.
+//!
+//! | state | `create_offer` | `receive_answer` | `receive_offer` | `create_answer` | `rollback` |
+//! |---|---|---|---|---|---|
+//! | Stable | → LocalOffer | a further answer to the last offer of ours: Stable, else out of turn | → RemoteOffer | out of turn | Stable |
+//! | LocalOffer | out of turn | → Stable | glare, stays | out of turn | → Stable |
+//! | RemoteOffer | out of turn | out of turn | out of turn | → Stable | → Stable |
+//!
+//! Only clear `RTP/AVP` and `RTP/AVPF` audio is taken, and only the first line of it that fits (in a running
+//! session the line in use, while it fits). Every other line is answered with port 0. `a=crypto` in `RTP/AVP`
+//! is an option that the answer leaves out, which refuses it (RFC 4568 §5.1.2, best-effort use).
+//!
+//! Deliberately absent: keys, ICE and BUNDLE (a `group` is never answered; `mid` is echoed), video and multicast.
+
+mod compose;
+mod local;
+mod negotiated;
+mod payload_types;
+mod refusal;
+mod select;
+
+pub use local::{AudioFormat, LocalMedia};
+pub use negotiated::{Negotiated, NegotiatedAudio};
+pub use refusal::{AnswerError, OfferError, Refusal};
+
+use std::net::IpAddr;
+
+use self::compose::AudioSection;
+use self::payload_types::PayloadTypes;
+use self::select::Agreed;
+use crate::sdp::attributes::Direction;
+use crate::sdp::model::{MediaDescription, Origin, SessionDescription};
+
+/// Offer/answer for one session.
+#[derive(Debug, Clone)]
+pub struct OfferAnswer {
+    session_id: u64,
+    version: u64,
+    origin_address: Option<IpAddr>,
+    last_sent: Option<SessionDescription>,
+    payload_types: PayloadTypes,
+    established: Option<Box<Negotiated>>,
+    state: State,
+}
+
+#[derive(Debug, Clone)]
+enum State {
+    /// Nothing is under way. The last offer of ours stays until the next exchange, for a further answer to it.
+    Stable {
+        answered: Option<Box<Offered>>,
+    },
+    LocalOffer(Box<Offered>),
+    RemoteOffer(Box<SessionDescription>),
+}
+
+/// What we offered, as far as the answer is read against it.
+#[derive(Debug, Clone)]
+struct Offered {
+    description: SessionDescription,
+    mline: usize,
+    formats: Vec<AudioFormat>,
+    events: Vec<(u8, u32)>,
+    direction: Direction,
+    ptime: Option<u8>,
+}
+
+impl OfferAnswer {
+    /// A session that has seen no description yet. `session_id` goes into `o=` (the upper two bits are left
+    /// out) and must be random enough that sessions of this host differ (RFC 8866 §5.2).
+    #[must_use]
+    pub fn new(session_id: u64) -> Self {
+        Self {
+            session_id: session_id >> 2,
+            version: 1,
+            origin_address: None,
+            last_sent: None,
+            payload_types: PayloadTypes::default(),
+            established: None,
+            state: State::Stable { answered: None },
+        }
+    }
+
+    /// What was agreed on last.
+    #[must_use]
+    pub fn established(&self) -> Option<&Negotiated> {
+        self.established.as_deref()
+    }
+
+    /// Whether neither side has an offer under way.
+    #[must_use]
+    pub fn is_stable(&self) -> bool {
+        matches!(self.state, State::Stable { .. })
+    }
+
+    /// Makes an offer: the first, or a new one in the session. In a running session the stream in use keeps its
+    /// line and payload types and its codec comes first, so that a hold does not switch codecs; lines that are
+    /// not ours stay refused.
+    ///
+    /// # Errors
+    /// Another offer is under way; no codec; port 0 in a first offer.
+    pub fn create_offer(&mut self, local: &LocalMedia) -> Result<SessionDescription, OfferError> {
+        if !self.is_stable() {
+            return Err(OfferError::OutOfTurn);
+        }
+        if local.formats.is_empty() || (local.rtp_port == 0 && self.established.is_none()) {
+            return Err(OfferError::LocalMedia);
+        }
+        let formats = self
+            .payload_types
+            .assign(&self.formats_by_use(local))
+            .ok_or(OfferError::LocalMedia)?;
+        let events = if local.telephone_event {
+            self.payload_types
+                .assign_events(&formats)
+                .ok_or(OfferError::LocalMedia)?
+        } else {
+            Vec::new()
+        };
+        let template = self
+            .established
+            .as_deref()
+            .map(|before| (before.audio.mline, &before.local.media));
+        let (mline, mut media) = match template {
+            Some((mline, media)) => (mline, media.iter().map(compose::refused).collect()),
+            None => (0, Vec::new()),
+        };
+        let before = template.and_then(|(mline, media)| media.get(mline));
+        let audio = compose::audio(&AudioSection {
+            local,
+            protocol: before.map_or("RTP/AVP", |line| line.protocol.as_str()),
+            mid: before.and_then(MediaDescription::mid),
+            formats: &formats,
+            events: &events
+                .iter()
+                .map(|(pt, clock)| (*pt, *clock, "0-16"))
+                .collect::<Vec<_>>(),
+            ptime: local.ptime,
+            direction: local.direction,
+            rtcp_mux: local.rtcp_mux,
+        });
+        match media.get_mut(mline) {
+            Some(line) => *line = audio,
+            None => media.push(audio),
+        }
+        let description = self.stamp(compose::description(local.address, media), local.address);
+        self.payload_types.remember(&formats, &events);
+        let offered = Offered {
+            description: description.clone(),
+            mline,
+            formats,
+            events,
+            direction: local.direction,
+            ptime: local.ptime,
+        };
+        self.state = State::LocalOffer(Box::new(offered));
+        Ok(description)
+    }
+
+    /// Takes the answer to our offer. A further answer to the same offer (a final one after a provisional one,
+    /// or one of another fork) is taken as long as no new exchange has begun.
+    ///
+    /// # Errors
+    /// The answer does not fit the offer; then the session is as before the offer.
+    pub fn receive_answer(&mut self, answer: SessionDescription) -> Result<Negotiated, AnswerError> {
+        let offered = match &self.state {
+            State::LocalOffer(offered)
+            | State::Stable {
+                answered: Some(offered),
+            } => offered.clone(),
+            _ => return Err(AnswerError::OutOfTurn),
+        };
+        self.state = State::Stable { answered: None };
+        let audio = select::from_answer(&offered, &answer, self.established().map(|before| &before.audio))?;
+        let local = offered.description.clone();
+        self.state = State::Stable {
+            answered: Some(offered),
+        };
+        Ok(self.establish(audio, local, answer))
+    }
+
+    /// Takes an offer of the peer; [`Self::create_answer`] comes next.
+    ///
+    /// # Errors
+    /// Glare with our own offer; a second offer before the first is answered; fewer `m=` lines than before.
+    pub fn receive_offer(&mut self, offer: SessionDescription) -> Result<(), Refusal> {
+        match &self.state {
+            State::Stable { .. } => {}
+            State::LocalOffer(_) => return Err(Refusal::Glare),
+            State::RemoteOffer(_) => return Err(Refusal::OutOfTurn),
+        }
+        if let Some(before) = self.established() {
+            let (before, now) = (before.local.media.len(), offer.media.len());
+            if now < before {
+                return Err(Refusal::FewerMediaLines { before, now });
+            }
+        }
+        self.state = State::RemoteOffer(Box::new(offer));
+        Ok(())
+    }
+
+    /// Answers the offer taken by [`Self::receive_offer`].
+    ///
+    /// An offer that disables the audio of a running session (port 0) is agreed to: the result is `disabled`.
+    ///
+    /// # Errors
+    /// Why no answer is possible. The offer is gone then and the session as before it.
+    pub fn create_answer(&mut self, local: &LocalMedia) -> Result<(SessionDescription, Negotiated), Refusal> {
+        let State::RemoteOffer(offer) = &self.state else {
+            return Err(Refusal::OutOfTurn);
+        };
+        let offer = (**offer).clone();
+        self.state = State::Stable { answered: None };
+        if local.formats.is_empty() || local.rtp_port == 0 {
+            return Err(Refusal::LocalMedia);
+        }
+        let before = self.established().map(|before| &before.audio);
+        let mut media: Vec<MediaDescription> = offer.media.iter().map(compose::refused).collect();
+        let audio = match (
+            select::from_offer(&offer, local, before.map(|audio| audio.mline)),
+            before,
+        ) {
+            (Ok(agreed), _) => {
+                let line = answer_line(&offer, local, &agreed);
+                if let Some(place) = media.get_mut(agreed.audio.mline) {
+                    *place = line;
+                }
+                self.payload_types
+                    .remember(&agreed.audio.receive, &agreed.audio.receive_events);
+                agreed.audio
+            }
+            (Err(Refusal::NoAudio), Some(before)) => select::disabled(before),
+            (Err(refusal), _) => return Err(refusal),
+        };
+        let answer = self.stamp(compose::description(local.address, media), local.address);
+        let negotiated = self.establish(audio, answer.clone(), offer);
+        Ok((answer, negotiated))
+    }
+
+    /// Gives up the exchange under way, after 488 or 491 for our offer or a refusal of the peer's: what was
+    /// agreed on before holds on.
+    pub fn rollback(&mut self) {
+        if !self.is_stable() {
+            self.state = State::Stable { answered: None };
+        }
+    }
+
+    fn establish(
+        &mut self,
+        audio: NegotiatedAudio,
+        local: SessionDescription,
+        remote: SessionDescription,
+    ) -> Negotiated {
+        let changed = self.established().is_none_or(|before| before.audio != audio);
+        let negotiated = Negotiated {
+            audio,
+            changed,
+            local,
+            remote,
+        };
+        self.established = Some(Box::new(negotiated.clone()));
+        negotiated
+    }
+
+    /// The codecs of `local`, the one in use first.
+    fn formats_by_use(&self, local: &LocalMedia) -> Vec<AudioFormat> {
+        let mut formats = local.formats.clone();
+        if let Some(before) = self.established() {
+            formats.sort_by_key(|format| !format.same_codec(&before.audio.send));
+        }
+        formats
+    }
+
+    /// Gives the description its `o=`. RFC 3264 §8: the same identity for the whole session, and a version that
+    /// grows by one when, and only when, the description differs from the one sent before.
+    fn stamp(&mut self, mut description: SessionDescription, address: IpAddr) -> SessionDescription {
+        let address = *self.origin_address.get_or_insert(address);
+        description.origin = Origin::new("-", self.session_id, self.version, address);
+        if self.last_sent.as_ref().is_some_and(|last| *last != description) {
+            self.version += 1;
+            description.origin = Origin::new("-", self.session_id, self.version, address);
+        }
+        self.last_sent = Some(description.clone());
+        description
+    }
+}
+
+fn answer_line(offer: &SessionDescription, local: &LocalMedia, agreed: &Agreed) -> MediaDescription {
+    let offered = offer.media.get(agreed.audio.mline);
+    let events: Vec<(u8, u32, &str)> = agreed
+        .audio
+        .receive_events
+        .iter()
+        .map(|(pt, clock)| {
+            (
+                *pt,
+                *clock,
+                select::answered_events(offered.and_then(|line| line.fmtp_text(*pt))),
+            )
+        })
+        .collect();
+    compose::audio(&AudioSection {
+        local,
+        protocol: offered.map_or("RTP/AVP", |line| line.protocol.as_str()),
+        mid: agreed.audio.mid.as_deref(),
+        formats: &agreed.audio.receive,
+        events: &events,
+        // Phones that can do one packet length only expect it both ways: answer with what we send.
+        ptime: Some(agreed.audio.ptime),
+        direction: agreed.audio.direction,
+        rtcp_mux: agreed.audio.rtcp_mux,
+    })
+}
+
+#[cfg(test)]
+mod tests;
