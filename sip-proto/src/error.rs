@@ -99,17 +99,26 @@ pub struct HeaderError {
 impl HeaderError {
     /// A header that is not there.
     pub fn missing(header: HeaderName) -> Self {
-        Self { header, fault: HeaderFault::Missing }
+        Self {
+            header,
+            fault: HeaderFault::Missing,
+        }
     }
 
     /// A header that stands more than once.
     pub fn repeated(header: HeaderName) -> Self {
-        Self { header, fault: HeaderFault::Repeated }
+        Self {
+            header,
+            fault: HeaderFault::Repeated,
+        }
     }
 
     /// A header with a malformed value.
     pub fn syntax(header: HeaderName, error: SyntaxError) -> Self {
-        Self { header, fault: HeaderFault::Syntax(error) }
+        Self {
+            header,
+            fault: HeaderFault::Syntax(error),
+        }
     }
 }
 
@@ -187,7 +196,11 @@ impl ParseError {
             | ParseErrorKind::TooManyHeaders => Fault::Limit,
             _ => Fault::Peer,
         };
-        Self { kind, fault, salvage: None }
+        Self {
+            kind,
+            fault,
+            salvage: None,
+        }
     }
 
     /// The same error with what was readable of the request.
@@ -200,13 +213,19 @@ impl ParseError {
     pub fn status(&self) -> StatusCode {
         match &self.kind {
             ParseErrorKind::Version => StatusCode::VERSION_NOT_SUPPORTED,
-            ParseErrorKind::TooLarge
-            | ParseErrorKind::HeaderTooLong
-            | ParseErrorKind::TooManyHeaders => StatusCode::MESSAGE_TOO_LARGE,
+            ParseErrorKind::TooLarge | ParseErrorKind::HeaderTooLong | ParseErrorKind::TooManyHeaders => {
+                StatusCode::MESSAGE_TOO_LARGE
+            }
             ParseErrorKind::StartLineTooLong => StatusCode::REQUEST_URI_TOO_LONG,
             // RFC 4475 §3.1.2.18: a method nobody knows is the better reason.
             ParseErrorKind::MethodMismatch
-                if matches!(self.salvage.as_deref(), Some(Request { method: Method::Other(_), .. })) =>
+                if matches!(
+                    self.salvage.as_deref(),
+                    Some(Request {
+                        method: Method::Other(_),
+                        ..
+                    })
+                ) =>
             {
                 StatusCode::NOT_IMPLEMENTED
             }

@@ -201,7 +201,8 @@ mod tests {
     use crate::message::parse;
     use proptest::prelude::*;
 
-    const OPTIONS: &[u8] = b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n\
+    const OPTIONS: &[u8] =
+        b"OPTIONS sip:h SIP/2.0\r\nVia: SIP/2.0/TCP a;branch=z9hG4bK1\r\nFrom: <sip:a@h>;tag=1\r\n\
         To: <sip:h>\r\nCall-ID: c\r\nCSeq: 1 OPTIONS\r\nContent-Length: 4\r\n\r\nbody";
 
     fn frames(framer: &mut StreamFramer, bytes: &[u8]) -> Vec<Result<Frame, ParseError>> {
@@ -238,7 +239,9 @@ mod tests {
 
     #[test]
     fn a_fault_with_known_length_keeps_the_stream_in_step() {
-        let broken = String::from_utf8(OPTIONS.to_vec()).unwrap().replace("CSeq: 1 OPTIONS", "Foobar roobar");
+        let broken = String::from_utf8(OPTIONS.to_vec())
+            .unwrap()
+            .replace("CSeq: 1 OPTIONS", "Foobar roobar");
         let mut framer = StreamFramer::new();
         let all = frames(&mut framer, &[broken.as_bytes(), OPTIONS].concat());
         assert_eq!(all, [Ok(Frame::Message(broken.clone().into_bytes())), message()]);
@@ -249,7 +252,13 @@ mod tests {
     #[test]
     fn doubtful_lengths_break_the_stream_and_can_be_answered() {
         let text = String::from_utf8(OPTIONS.to_vec()).unwrap();
-        for length in ["Content-Length: -999", "Content-Length: 4\r\nl: 5", "X: y", "l: 99999999999999999999", "l: 65536"] {
+        for length in [
+            "Content-Length: -999",
+            "Content-Length: 4\r\nl: 5",
+            "X: y",
+            "l: 99999999999999999999",
+            "l: 65536",
+        ] {
             let mut framer = StreamFramer::new();
             let all = frames(&mut framer, text.replace("Content-Length: 4", length).as_bytes());
             assert_eq!(all.len(), 1, "{length}");
@@ -267,7 +276,11 @@ mod tests {
         let mut framer = StreamFramer::new();
         assert!(frames(&mut framer, &[b'x'; MAX_START_LINE_BYTES + 1])[0].is_err());
         let mut framer = StreamFramer::new();
-        let endless = [&OPTIONS[..OPTIONS.len() - 6], &b"X: y\r\n".repeat(MAX_HEAD_BYTES / 6)].concat();
+        let endless = [
+            &OPTIONS[..OPTIONS.len() - 6],
+            &b"X: y\r\n".repeat(MAX_HEAD_BYTES / 6),
+        ]
+        .concat();
         let all = frames(&mut framer, &endless);
         assert!(all[0].as_ref().unwrap_err().salvage.is_some());
         assert!(framer.is_broken());

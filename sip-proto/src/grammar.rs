@@ -168,19 +168,36 @@ pub(crate) fn param(text: &str) -> Result<(RawParam<'_>, &str), SyntaxError> {
     };
     if value.starts_with('"') {
         let (raw, rest) = quoted(value)?;
-        return Ok((RawParam { name, value: Some(RawValue::Quoted(raw)) }, trim(rest)));
+        return Ok((
+            RawParam {
+                name,
+                value: Some(RawValue::Quoted(raw)),
+            },
+            trim(rest),
+        ));
     }
-    let end = value.bytes().position(|b| !is_value_byte(b)).unwrap_or(value.len());
+    let end = value
+        .bytes()
+        .position(|b| !is_value_byte(b))
+        .unwrap_or(value.len());
     let (word, rest) = value.split_at_checked(end).ok_or(SyntaxError::BadParameter)?;
     if word.is_empty() {
         return Err(SyntaxError::BadParameter);
     }
-    Ok((RawParam { name, value: Some(RawValue::Plain(word)) }, trim(rest)))
+    Ok((
+        RawParam {
+            name,
+            value: Some(RawValue::Plain(word)),
+        },
+        trim(rest),
+    ))
 }
 
 /// The value of one parameter in a header value's parameter part.
 pub(crate) fn find_param<'a>(text: &'a str, name: &str) -> Option<RawParam<'a>> {
-    params(text).filter_map(Result::ok).find(|p| p.name.eq_ignore_ascii_case(name))
+    params(text)
+        .filter_map(Result::ok)
+        .find(|p| p.name.eq_ignore_ascii_case(name))
 }
 
 /// A decimal number within `0..=max`. Digits beyond what fits are out of range, not malformed.
@@ -189,7 +206,11 @@ pub(crate) fn number(text: &str, max: u32) -> Result<u32, SyntaxError> {
         return Err(SyntaxError::BadNumber);
     }
     let value = text.parse::<u32>().map_err(|_| SyntaxError::OutOfRange)?;
-    if value > max { Err(SyntaxError::OutOfRange) } else { Ok(value) }
+    if value > max {
+        Err(SyntaxError::OutOfRange)
+    } else {
+        Ok(value)
+    }
 }
 
 /// Whether a parameter value can be written without quotes.
@@ -210,7 +231,10 @@ mod tests {
     fn lists_split_outside_quotes_and_brackets_only() {
         let all: Vec<_> = elements(r#""a, \" b" <sip:x,y@h>;q=1 , , <sip:b@h>"#).collect();
         assert_eq!(all, [r#""a, \" b" <sip:x,y@h>;q=1"#, "<sip:b@h>"]);
-        assert_eq!(elements(r#"a, "open, b"#).collect::<Vec<_>>(), ["a", r#""open, b"#]);
+        assert_eq!(
+            elements(r#"a, "open, b"#).collect::<Vec<_>>(),
+            ["a", r#""open, b"#]
+        );
         assert_eq!(elements("").count(), 0);
         assert_eq!(elements(",,").count(), 0);
     }
@@ -232,15 +256,37 @@ mod tests {
         let all: Result<Vec<_>, _> = params(r#" ; a = 1;lr ;s="x;\"y" ; received=2001:db8::1"#).collect();
         let all = all.unwrap();
         assert_eq!(all.len(), 4);
-        assert_eq!(all[0], RawParam { name: "a", value: Some(RawValue::Plain("1")) });
-        assert_eq!(all[1], RawParam { name: "lr", value: None });
+        assert_eq!(
+            all[0],
+            RawParam {
+                name: "a",
+                value: Some(RawValue::Plain("1"))
+            }
+        );
+        assert_eq!(
+            all[1],
+            RawParam {
+                name: "lr",
+                value: None
+            }
+        );
         assert_eq!(all[2].value.unwrap().decode(), "x;\"y");
         assert_eq!(all[3].value, Some(RawValue::Plain("2001:db8::1")));
     }
 
     #[test]
     fn broken_params_are_refused() {
-        for bad in [";;", ";", "; =1", ";a=", ";a=1 b", ";a=1,b", "x", ";a=\"x", ";a=\"x\"y"] {
+        for bad in [
+            ";;",
+            ";",
+            "; =1",
+            ";a=",
+            ";a=1 b",
+            ";a=1,b",
+            "x",
+            ";a=\"x",
+            ";a=\"x\"y",
+        ] {
             assert!(params(bad).any(|p| p.is_err()), "{bad}");
         }
         let many = ";a".repeat(MAX_PARAMS + 1);
@@ -251,7 +297,10 @@ mod tests {
     fn numbers_say_out_of_range() {
         assert_eq!(number("0068", 255), Ok(68));
         assert_eq!(number("256", 255), Err(SyntaxError::OutOfRange));
-        assert_eq!(number("36893488147419103232", u32::MAX), Err(SyntaxError::OutOfRange));
+        assert_eq!(
+            number("36893488147419103232", u32::MAX),
+            Err(SyntaxError::OutOfRange)
+        );
         assert_eq!(number("-1", 9), Err(SyntaxError::BadNumber));
         assert_eq!(number("+1", 9), Err(SyntaxError::BadNumber));
     }

@@ -73,7 +73,9 @@ pub struct IdSource {
 impl IdSource {
     /// A source that gives the same sequence for the same seed.
     pub fn new(seed: [u8; 32]) -> Self {
-        Self { rng: ChaCha12Rng::from_seed(seed) }
+        Self {
+            rng: ChaCha12Rng::from_seed(seed),
+        }
     }
 
     /// A fresh tag.
@@ -83,7 +85,11 @@ impl IdSource {
 
     /// A fresh branch with the magic cookie.
     pub fn branch(&mut self) -> Branch {
-        Branch(format!("{MAGIC_COOKIE}{:016x}{:08x}", self.rng.next_u64(), self.rng.next_u32()))
+        Branch(format!(
+            "{MAGIC_COOKIE}{:016x}{:08x}",
+            self.rng.next_u64(),
+            self.rng.next_u32()
+        ))
     }
 
     /// A fresh Call-ID. It names no host: RFC 3261 §20.8 lets the host part go, and it would leak

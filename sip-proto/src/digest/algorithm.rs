@@ -88,7 +88,10 @@ impl Ha1 {
         if hex.len() != length || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err(SyntaxError::BadToken);
         }
-        Ok(Self { algorithm, hex: hex.to_ascii_lowercase() })
+        Ok(Self {
+            algorithm,
+            hex: hex.to_ascii_lowercase(),
+        })
     }
 
     /// The algorithm that it belongs to (never a `-sess` one).
@@ -112,14 +115,19 @@ impl fmt::Debug for Ha1 {
 pub fn ha1(algorithm: Algorithm, user: &str, realm: &str, password: &str) -> Ha1 {
     let algorithm = algorithm.stored();
     let parts = [user.as_bytes(), b":", realm.as_bytes(), b":", password.as_bytes()];
-    Ha1 { algorithm, hex: algorithm.hash(&parts) }
+    Ha1 {
+        algorithm,
+        hex: algorithm.hash(&parts),
+    }
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 fn digest<D: sha2::Digest>(parts: &[&[u8]]) -> Vec<u8> {
@@ -144,7 +152,10 @@ mod tests {
     fn secrets_have_the_length_of_their_hash_and_never_show() {
         let secret = ha1(Algorithm::Md5Sess, "u", "r", "p");
         assert_eq!(secret.algorithm(), Algorithm::Md5);
-        assert_eq!(Ha1::from_hex(Algorithm::Md5, &secret.as_hex().to_uppercase()), Ok(secret.clone()));
+        assert_eq!(
+            Ha1::from_hex(Algorithm::Md5, &secret.as_hex().to_uppercase()),
+            Ok(secret.clone())
+        );
         assert!(Ha1::from_hex(Algorithm::Sha256, secret.as_hex()).is_err());
         assert!(!format!("{secret:?}").contains(secret.as_hex()));
         // FIPS 180-4 example: the message "abc".
@@ -152,6 +163,9 @@ mod tests {
             Algorithm::Sha512_256.hash(&[b"abc"]),
             "53048e2681941ef99b2e29b76b4c7dabe4c2d0c634fc6d46e0e2f13107e7af23"
         );
-        assert_eq!(Algorithm::Md5.hash(&[b"a", b"bc"]), "900150983cd24fb0d6963f7d28e17f72");
+        assert_eq!(
+            Algorithm::Md5.hash(&[b"a", b"bc"]),
+            "900150983cd24fb0d6963f7d28e17f72"
+        );
     }
 }

@@ -74,7 +74,12 @@ pub fn authorize(
         qop: with_qop.then(|| "auth".to_owned()),
         nc: with_qop.then_some(nc),
     };
-    let secret = ha1(challenge.algorithm, &credentials.user, &challenge.realm, &credentials.password);
+    let secret = ha1(
+        challenge.algorithm,
+        &credentials.user,
+        &challenge.realm,
+        &credentials.password,
+    );
     auth.response = response(&auth, &secret, method);
     auth
 }
@@ -91,7 +96,11 @@ pub struct Client {
 impl Client {
     /// A client without a challenge yet.
     pub fn new(credentials: Credentials) -> Self {
-        Self { credentials, challenge: None, used: 0 }
+        Self {
+            credentials,
+            challenge: None,
+            used: 0,
+        }
     }
 
     /// Takes the challenge out of a 401 or 407. `false` when there is none that can be answered,
@@ -102,7 +111,9 @@ impl Client {
             (HeaderName::ProxyAuthenticate, HeaderName::ProxyAuthorization),
         ];
         for (asked, answer) in names {
-            let Some(challenge) = strongest(headers, &asked) else { continue };
+            let Some(challenge) = strongest(headers, &asked) else {
+                continue;
+            };
             if !self.credentials.fits(&challenge.realm) || (sent_credentials && !challenge.stale) {
                 continue;
             }
@@ -115,10 +126,22 @@ impl Client {
 
     /// Credentials for the next request, with the header that they go into; `None` before the
     /// first challenge.
-    pub fn answer(&mut self, method: &Method, uri: &Uri, ids: &mut IdSource) -> Option<(HeaderName, Authorization)> {
+    pub fn answer(
+        &mut self,
+        method: &Method,
+        uri: &Uri,
+        ids: &mut IdSource,
+    ) -> Option<(HeaderName, Authorization)> {
         let (name, challenge) = self.challenge.as_ref()?;
         self.used += 1;
-        let auth = authorize(challenge, &self.credentials, method, uri, &ids.cnonce(), self.used);
+        let auth = authorize(
+            challenge,
+            &self.credentials,
+            method,
+            uri,
+            &ids.cnonce(),
+            self.used,
+        );
         Some((name.clone(), auth))
     }
 }
@@ -128,11 +151,17 @@ mod tests {
     use super::*;
 
     fn challenge(algorithm: &str, stale: bool) -> String {
-        format!("Digest realm=\"r\", nonce=\"n-{algorithm}\", stale={stale}, algorithm={algorithm}, qop=\"auth\"")
+        format!(
+            "Digest realm=\"r\", nonce=\"n-{algorithm}\", stale={stale}, algorithm={algorithm}, qop=\"auth\""
+        )
     }
 
     fn credentials() -> Credentials {
-        Credentials { realm: Some("r".into()), user: "u".into(), password: "p".into() }
+        Credentials {
+            realm: Some("r".into()),
+            user: "u".into(),
+            password: "p".into(),
+        }
     }
 
     #[test]
@@ -162,12 +191,18 @@ mod tests {
         assert!(!client.challenged(&headers, true));
         headers.set(HeaderName::ProxyAuthenticate, challenge("SHA-256", true));
         assert!(client.challenged(&headers, true));
-        assert_eq!(client.answer(&Method::Register, &uri, &mut ids).unwrap().1.nc, Some(1));
+        assert_eq!(
+            client.answer(&Method::Register, &uri, &mut ids).unwrap().1.nc,
+            Some(1)
+        );
     }
 
     #[test]
     fn a_foreign_realm_gets_nothing() {
-        let mut client = Client::new(Credentials { realm: Some("other".into()), ..credentials() });
+        let mut client = Client::new(Credentials {
+            realm: Some("other".into()),
+            ..credentials()
+        });
         let mut headers = Headers::new();
         headers.push(HeaderName::WwwAuthenticate, challenge("MD5", false));
         assert!(!client.challenged(&headers, false));

@@ -23,14 +23,26 @@ fn response(auth: &Authorization, ha1: &Ha1, method: &Method) -> String {
     let session;
     let secret = if algorithm == Algorithm::Md5Sess {
         let cnonce = auth.cnonce.as_deref().unwrap_or("");
-        session = algorithm.hash(&[ha1.as_hex().as_bytes(), b":", auth.nonce.as_bytes(), b":", cnonce.as_bytes()]);
+        session = algorithm.hash(&[
+            ha1.as_hex().as_bytes(),
+            b":",
+            auth.nonce.as_bytes(),
+            b":",
+            cnonce.as_bytes(),
+        ]);
         session.as_str()
     } else {
         ha1.as_hex()
     };
     let ha2 = algorithm.hash(&[method.as_str().as_bytes(), b":", auth.uri.as_bytes()]);
     match &auth.qop {
-        None => algorithm.hash(&[secret.as_bytes(), b":", auth.nonce.as_bytes(), b":", ha2.as_bytes()]),
+        None => algorithm.hash(&[
+            secret.as_bytes(),
+            b":",
+            auth.nonce.as_bytes(),
+            b":",
+            ha2.as_bytes(),
+        ]),
         Some(qop) => algorithm.hash(&[
             secret.as_bytes(),
             b":",

@@ -119,7 +119,15 @@ impl Verifier {
         let mut ids = IdSource::new(seed);
         let secret = ids.seed();
         let decoy = ids.cnonce();
-        Self { policy, secret, ids, epoch: now, uses: BTreeMap::new(), forgotten: 0, decoy }
+        Self {
+            policy,
+            secret,
+            ids,
+            epoch: now,
+            uses: BTreeMap::new(),
+            forgotten: 0,
+            decoy,
+        }
     }
 
     /// The policy.
@@ -163,7 +171,10 @@ impl Verifier {
         }
         // Only now does the nonce count: who does not know the password learns nothing about it.
         let now = self.millis(now);
-        let key = self.open(&auth.nonce).filter(|(expiry, _)| *expiry > now).ok_or(Refusal::Stale)?;
+        let key = self
+            .open(&auth.nonce)
+            .filter(|(expiry, _)| *expiry > now)
+            .ok_or(Refusal::Stale)?;
         self.count(key, auth.nc, now)
     }
 
@@ -187,8 +198,15 @@ impl Verifier {
         // RFC 7616 §3.4.6: the same resource. Ports and parameters differ between what phones
         // hash and what they send, so user and host must agree, no more.
         let hashed: Uri = auth.uri.parse().map_err(|_| Refusal::Uri)?;
-        let bare = |uri: &Uri| Uri { port: None, ..uri.address_of_record() };
-        if bare(&hashed).equivalent(&bare(uri)) { Ok(()) } else { Err(Refusal::Uri) }
+        let bare = |uri: &Uri| Uri {
+            port: None,
+            ..uri.address_of_record()
+        };
+        if bare(&hashed).equivalent(&bare(uri)) {
+            Ok(())
+        } else {
+            Err(Refusal::Uri)
+        }
     }
 
     fn nonce(&mut self, now: Instant) -> String {
@@ -201,7 +219,10 @@ impl Verifier {
     fn open(&self, nonce: &str) -> Option<NonceKey> {
         let (expiry, rest) = nonce.split_at_checked(16)?;
         let (random, seal) = rest.split_at_checked(16)?;
-        let key = (u64::from_str_radix(expiry, 16).ok()?, u64::from_str_radix(random, 16).ok()?);
+        let key = (
+            u64::from_str_radix(expiry, 16).ok()?,
+            u64::from_str_radix(random, 16).ok()?,
+        );
         bool::from(self.seal(key).as_bytes().ct_eq(seal.as_bytes())).then_some(key)
     }
 
@@ -219,13 +240,23 @@ impl Verifier {
     fn count(&mut self, key: NonceKey, nc: Option<u32>, now: u64) -> Result<(), Refusal> {
         let nc = nc.unwrap_or(1);
         if let Some(uses) = self.uses.get_mut(&key) {
-            return if uses.mark(nc) { Ok(()) } else { Err(Refusal::Replayed) };
+            return if uses.mark(nc) {
+                Ok(())
+            } else {
+                Err(Refusal::Replayed)
+            };
         }
         if key.0 <= self.forgotten {
             return Err(Refusal::Stale);
         }
         self.make_room(now);
-        self.uses.insert(key, Uses { highest: nc, below: 0 });
+        self.uses.insert(
+            key,
+            Uses {
+                highest: nc,
+                below: 0,
+            },
+        );
         Ok(())
     }
 
@@ -238,7 +269,9 @@ impl Verifier {
             oldest.remove();
         }
         while self.uses.len() >= MAX_TRACKED_NONCES {
-            let Some(((expiry, _), _)) = self.uses.pop_first() else { return };
+            let Some(((expiry, _), _)) = self.uses.pop_first() else {
+                return;
+            };
             self.forgotten = self.forgotten.max(expiry);
         }
     }
@@ -271,7 +304,9 @@ impl Uses {
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Verifier")
+            .field("policy", &self.policy)
+            .finish_non_exhaustive()
     }
 }
 
@@ -299,7 +334,11 @@ mod tests {
     }
 
     fn credentials() -> Credentials {
-        Credentials { realm: None, user: "ann".into(), password: "s3cret".into() }
+        Credentials {
+            realm: None,
+            user: "ann".into(),
+            password: "s3cret".into(),
+        }
     }
 
     impl Fixture {
@@ -350,9 +389,15 @@ mod tests {
         assert_eq!(judge(&good, Some(&other), &METHOD, &uri), Err(Refusal::Password));
         let md5 = ha1(Algorithm::Md5, "ann", "meet", "s3cret");
         assert_eq!(judge(&good, Some(&md5), &METHOD, &uri), Err(Refusal::Password));
-        assert_eq!(judge(&good, Some(&secret), &Method::Invite, &uri), Err(Refusal::Password));
+        assert_eq!(
+            judge(&good, Some(&secret), &Method::Invite, &uri),
+            Err(Refusal::Password)
+        );
         let elsewhere = "sip:other.example".parse().unwrap();
-        assert_eq!(judge(&good, Some(&secret), &METHOD, &elsewhere), Err(Refusal::Uri));
+        assert_eq!(
+            judge(&good, Some(&secret), &METHOD, &elsewhere),
+            Err(Refusal::Uri)
+        );
         let altered = |change: fn(&mut Authorization)| {
             let mut auth = good.clone();
             change(&mut auth);
@@ -361,11 +406,17 @@ mod tests {
         let realm = altered(|auth| auth.realm = "x".into());
         assert_eq!(judge(&realm, Some(&secret), &METHOD, &uri), Err(Refusal::Realm));
         let algorithm = altered(|auth| auth.algorithm = Algorithm::Md5);
-        assert_eq!(judge(&algorithm, Some(&secret), &METHOD, &uri), Err(Refusal::Algorithm));
+        assert_eq!(
+            judge(&algorithm, Some(&secret), &METHOD, &uri),
+            Err(Refusal::Algorithm)
+        );
         let qop = altered(|auth| auth.qop = None);
         assert_eq!(judge(&qop, Some(&secret), &METHOD, &uri), Err(Refusal::Qop));
         let short = altered(|auth| auth.response.truncate(5));
-        assert_eq!(judge(&short, Some(&secret), &METHOD, &uri), Err(Refusal::Password));
+        assert_eq!(
+            judge(&short, Some(&secret), &METHOD, &uri),
+            Err(Refusal::Password)
+        );
         // After all of that the nonce is still unused.
         assert_eq!(judge(&good, Some(&secret), &METHOD, &uri), Ok(()));
     }
@@ -379,11 +430,22 @@ mod tests {
         assert_eq!(f.judge(&auth, end), Err(Refusal::Stale));
         assert_eq!(f.judge(&auth, end - Duration::from_millis(1)), Ok(()));
         let now = f.start;
-        for nonce in ["", "x", &challenge.nonce.replace(|c: char| c.is_ascii_digit(), "a"), &"é".repeat(32)] {
-            let forged = Challenge { nonce: nonce.to_owned(), ..challenge.clone() };
+        for nonce in [
+            "",
+            "x",
+            &challenge.nonce.replace(|c: char| c.is_ascii_digit(), "a"),
+            &"é".repeat(32),
+        ] {
+            let forged = Challenge {
+                nonce: nonce.to_owned(),
+                ..challenge.clone()
+            };
             let auth = f.answer(&forged, 1);
             assert_eq!(f.judge(&auth, now), Err(Refusal::Stale), "{nonce}");
-            let wrong = Authorization { response: "0".repeat(64), ..auth };
+            let wrong = Authorization {
+                response: "0".repeat(64),
+                ..auth
+            };
             assert_eq!(f.judge(&wrong, now), Err(Refusal::Password), "{nonce}");
         }
     }

@@ -33,7 +33,11 @@ fn compute(v: &Vector) -> String {
         qop: v.nc.map(|_| "auth".into()),
         nc: v.nc,
     };
-    response(&auth, &ha1(algorithm, v.user, v.realm, v.password), &Method::parse(v.method))
+    response(
+        &auth,
+        &ha1(algorithm, v.user, v.realm, v.password),
+        &Method::parse(v.method),
+    )
 }
 
 const MUFASA: Vector = Vector {
@@ -80,14 +84,39 @@ fn vectors_of_the_rfcs_and_our_own() {
             expected: "3798d4131c277846293534c3edc11bd8a5e4cdcbff78b05db9d95eeb1cec68a5",
             ..MUFASA
         },
-        Vector { expected: "ee114f522187036ce539e7dcd418e5f9", ..register },
-        Vector { algorithm: "MD5-sess", expected: "f7d96829a5022126f58a3387069c6ec6", ..register },
-        Vector { algorithm: "SHA-256", expected: "461a39393d96c06b16b2fbfc21ef7ea5ef92f664ea30fd9ea71f742bf4fe6652", ..register },
-        Vector { algorithm: "SHA-512-256", expected: "05069c0b6bcdf851959bb239425ae48a8b6286ab58e0c0c517803da48f8e838b", ..register },
-        Vector { nc: None, expected: "0642a80cb3d91b125d9c3aea8836b550", ..register },
+        Vector {
+            expected: "ee114f522187036ce539e7dcd418e5f9",
+            ..register
+        },
+        Vector {
+            algorithm: "MD5-sess",
+            expected: "f7d96829a5022126f58a3387069c6ec6",
+            ..register
+        },
+        Vector {
+            algorithm: "SHA-256",
+            expected: "461a39393d96c06b16b2fbfc21ef7ea5ef92f664ea30fd9ea71f742bf4fe6652",
+            ..register
+        },
+        Vector {
+            algorithm: "SHA-512-256",
+            expected: "05069c0b6bcdf851959bb239425ae48a8b6286ab58e0c0c517803da48f8e838b",
+            ..register
+        },
+        Vector {
+            nc: None,
+            expected: "0642a80cb3d91b125d9c3aea8836b550",
+            ..register
+        },
     ];
     for vector in &all {
-        assert_eq!(compute(vector), vector.expected, "{} {}", vector.algorithm, vector.user);
+        assert_eq!(
+            compute(vector),
+            vector.expected,
+            "{} {}",
+            vector.algorithm,
+            vector.user
+        );
     }
 }
 

@@ -134,14 +134,18 @@ mod tests {
         assert_eq!((auth.username.as_str(), auth.nc), ("b\"ob", Some(26)));
         assert_eq!(auth.to_string(), FULL);
         assert!(!format!("{auth:?}").contains("00ff"));
-        let old: Authorization =
-            "Digest username=\"u\",realm=\"r\",nonce=\"n\",uri=\"sip:h\",response=\"0\"".parse().unwrap();
+        let old: Authorization = "Digest username=\"u\",realm=\"r\",nonce=\"n\",uri=\"sip:h\",response=\"0\""
+            .parse()
+            .unwrap();
         assert_eq!((old.qop, old.algorithm), (None, Algorithm::Md5));
     }
 
     #[test]
     fn broken_credentials_are_refused() {
-        assert_eq!("NoOneKnowsThisScheme a=b".parse::<Authorization>(), Err(SyntaxError::BadScheme));
+        assert_eq!(
+            "NoOneKnowsThisScheme a=b".parse::<Authorization>(),
+            Err(SyntaxError::BadScheme)
+        );
         for (from, to) in [
             ("nc=0000001a", "nc=1a"),
             ("nc=0000001a", "nc=0000001g"),

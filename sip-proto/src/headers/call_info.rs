@@ -35,7 +35,10 @@ impl FromStr for CallInfo {
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
         let address: NameAddr = text.parse()?;
         match address.display {
-            None => Ok(Self { uri: address.uri, params: address.params }),
+            None => Ok(Self {
+                uri: address.uri,
+                params: address.params,
+            }),
             Some(_) => Err(SyntaxError::TrailingText),
         }
     }
@@ -53,7 +56,9 @@ mod tests {
 
     #[test]
     fn uri_and_purpose() {
-        let info: CallInfo = "<http://127.0.0.1:8080/api?x=1;y> ;purpose=meet-api".parse().unwrap();
+        let info: CallInfo = "<http://127.0.0.1:8080/api?x=1;y> ;purpose=meet-api"
+            .parse()
+            .unwrap();
         assert_eq!(info.uri.to_string(), "http://127.0.0.1:8080/api?x=1;y");
         assert_eq!(info.purpose(), Some("meet-api"));
         assert_eq!(CallInfo::new(info.uri.clone(), "meet-api"), info);

@@ -120,15 +120,24 @@ mod tests {
         assert!(challenge.stale && challenge.offers_auth());
         assert_eq!(challenge.to_string(), text);
         let old: Challenge = "digest  nonce = \"n\",realm=\"r\" , unknown=1".parse().unwrap();
-        assert_eq!((old.algorithm, old.qop.len(), old.stale), (Algorithm::Md5, 0, false));
+        assert_eq!(
+            (old.algorithm, old.qop.len(), old.stale),
+            (Algorithm::Md5, 0, false)
+        );
     }
 
     #[test]
     fn what_we_cannot_answer_is_refused() {
         for bad in [
-            "", "Digest", "Basic realm=\"x\"", "Digest realm=\"r\"", "Digest nonce=\"n\"",
-            "Digest realm=\"r\", nonce=\"n\", algorithm=AKAv1-MD5", "Digest realm=\"r nonce=\"n\"",
-            "Digest realm=\"r\" nonce=\"n\"", "NoOneKnowsThisScheme opaque-data=here",
+            "",
+            "Digest",
+            "Basic realm=\"x\"",
+            "Digest realm=\"r\"",
+            "Digest nonce=\"n\"",
+            "Digest realm=\"r\", nonce=\"n\", algorithm=AKAv1-MD5",
+            "Digest realm=\"r nonce=\"n\"",
+            "Digest realm=\"r\" nonce=\"n\"",
+            "NoOneKnowsThisScheme opaque-data=here",
         ] {
             assert!(bad.parse::<Challenge>().is_err(), "{bad}");
         }

@@ -91,13 +91,19 @@ mod tests {
 
     #[test]
     fn lists_over_lines_keep_their_order() {
-        let lines = [r#""Q, \"x\"" <sip:a@h;x=1>;q=0.5, sip:b@h;expires=5"#, "<sip:c@h>"];
+        let lines = [
+            r#""Q, \"x\"" <sip:a@h;x=1>;q=0.5, sip:b@h;expires=5"#,
+            "<sip:c@h>",
+        ];
         let contacts = Contacts::from_lines(lines.into_iter()).unwrap();
         assert_eq!(contacts.list().len(), 3);
         assert_eq!(contacts.list()[1].expires(), Some(5));
         assert_eq!(contacts.to_string().parse(), Ok(contacts.clone()));
         assert!(check_contacts(lines[0]).is_ok() && check_contacts("*").is_ok());
         assert!(check_contacts("\"Joe\" <sip:joe@example.org>;;;;").is_err());
-        assert_eq!(Contacts::from_lines(std::iter::empty()), Ok(Contacts::List(vec![])));
+        assert_eq!(
+            Contacts::from_lines(std::iter::empty()),
+            Ok(Contacts::List(vec![]))
+        );
     }
 }

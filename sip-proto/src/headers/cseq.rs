@@ -40,7 +40,10 @@ impl FromStr for CSeq {
 
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
         let (seq, method) = scan_cseq(text)?;
-        Ok(Self { seq, method: Method::parse(method) })
+        Ok(Self {
+            seq,
+            method: Method::parse(method),
+        })
     }
 }
 
@@ -59,7 +62,10 @@ mod tests {
         assert_eq!("0009   INVITE".parse(), Ok(CSeq::new(9, Method::Invite)));
         assert_eq!("2147483647 BYE".parse(), Ok(CSeq::new(MAX_CSEQ, Method::Bye)));
         assert_eq!("2147483648 BYE".parse::<CSeq>(), Err(SyntaxError::OutOfRange));
-        assert_eq!("36893488147419103232 REGISTER".parse::<CSeq>(), Err(SyntaxError::OutOfRange));
+        assert_eq!(
+            "36893488147419103232 REGISTER".parse::<CSeq>(),
+            Err(SyntaxError::OutOfRange)
+        );
         for bad in ["", "1", "INVITE", "-1 INVITE", "1 IN VITE", "1INVITE"] {
             assert!(bad.parse::<CSeq>().is_err(), "{bad}");
         }

@@ -18,7 +18,10 @@ pub struct Event {
 impl Event {
     /// A package without parameters.
     pub fn new(package: impl Into<String>) -> Self {
-        Self { package: package.into(), params: Params::new() }
+        Self {
+            package: package.into(),
+            params: Params::new(),
+        }
     }
 
     /// `id` parameter, part of what identifies a subscription.
@@ -31,12 +34,17 @@ impl FromStr for Event {
     type Err = SyntaxError;
 
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
-        let (package, params) = text.split_at_checked(text.find(';').unwrap_or(text.len())).unwrap_or((text, ""));
+        let (package, params) = text
+            .split_at_checked(text.find(';').unwrap_or(text.len()))
+            .unwrap_or((text, ""));
         let package = trim(package);
         if !is_token(package) {
             return Err(SyntaxError::BadToken);
         }
-        Ok(Self { package: package.to_owned(), params: Params::parse(params)? })
+        Ok(Self {
+            package: package.to_owned(),
+            params: Params::parse(params)?,
+        })
     }
 }
 
@@ -53,7 +61,10 @@ mod tests {
     #[test]
     fn package_and_id() {
         let event: Event = "presence.winfo ; id=7".parse().unwrap();
-        assert_eq!((event.package.as_str(), event.id()), ("presence.winfo", Some("7")));
+        assert_eq!(
+            (event.package.as_str(), event.id()),
+            ("presence.winfo", Some("7"))
+        );
         assert_eq!(event.to_string(), "presence.winfo;id=7");
         assert_eq!(Event::new("conference").id(), None);
         assert!("".parse::<Event>().is_err() && "a b".parse::<Event>().is_err());

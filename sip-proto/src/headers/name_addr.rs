@@ -26,7 +26,11 @@ pub struct NameAddr {
 impl NameAddr {
     /// An address without display name and parameters.
     pub fn new(uri: Uri) -> Self {
-        Self { display: None, uri, params: Params::new() }
+        Self {
+            display: None,
+            uri,
+            params: Params::new(),
+        }
     }
 
     /// The same with a display name.
@@ -61,7 +65,9 @@ impl NameAddr {
     pub fn q(&self) -> u16 {
         let weight = self.params.get("q").and_then(|text| text.parse::<f32>().ok());
         match weight {
-            Some(q) if (0.0..=1.0).contains(&q) => (0..=1000).rfind(|n| f32::from(*n) <= q * 1000.0 + 0.01).unwrap_or(1000),
+            Some(q) if (0.0..=1.0).contains(&q) => (0..=1000)
+                .rfind(|n| f32::from(*n) <= q * 1000.0 + 0.01)
+                .unwrap_or(1000),
             _ => 1000,
         }
     }
@@ -79,7 +85,11 @@ pub(crate) struct NameAddrParts<'a> {
 pub(crate) fn scan_name_addr(text: &str) -> Result<NameAddrParts<'_>, SyntaxError> {
     let text = trim(text);
     let parts = match bracketed(text)? {
-        Some((display, uri, params)) => NameAddrParts { display, uri: scan_uri(trim(uri))?, params },
+        Some((display, uri, params)) => NameAddrParts {
+            display,
+            uri: scan_uri(trim(uri))?,
+            params,
+        },
         None => {
             let end = text.find(';').unwrap_or(text.len());
             let (uri, params) = text.split_at_checked(end).ok_or(SyntaxError::Empty)?;
@@ -90,7 +100,11 @@ pub(crate) fn scan_name_addr(text: &str) -> Result<NameAddrParts<'_>, SyntaxErro
             if uri.contains([',', '?']) {
                 return Err(SyntaxError::NeedsBrackets);
             }
-            NameAddrParts { display: None, uri: scan_uri(uri)?, params }
+            NameAddrParts {
+                display: None,
+                uri: scan_uri(uri)?,
+                params,
+            }
         }
     };
     grammar::params(parts.params).try_for_each(|param| param.map(drop))?;
@@ -106,12 +120,16 @@ fn bracketed(text: &str) -> Result<Option<Bracketed<'_>>, SyntaxError> {
         let display_len = text.len() - rest.len();
         (text.get(..display_len).unwrap_or(text), trim(rest))
     } else {
-        let Some(open) = text.find('<') else { return Ok(None) };
+        let Some(open) = text.find('<') else {
+            return Ok(None);
+        };
         // A bracket behind a semicolon belongs to a parameter, if to anything.
         if cut_at(text, b';').0.len() < open {
             return Ok(None);
         }
-        let (display, rest) = text.split_at_checked(open).ok_or(SyntaxError::UnbalancedBracket)?;
+        let (display, rest) = text
+            .split_at_checked(open)
+            .ok_or(SyntaxError::UnbalancedBracket)?;
         let display = trim(display);
         // The grammar wants tokens; dots, parentheses and other scripts come from real phones.
         if display.contains(['"', ',', ';', ':', '>', '=', '@']) {
@@ -131,7 +149,11 @@ impl NameAddrParts<'_> {
             Some(text) if text.starts_with('"') => Some(unescape(quoted(text)?.0).into_owned()),
             other => other.map(str::to_owned),
         };
-        Ok(NameAddr { display, uri: self.uri.to_uri()?, params: Params::parse(self.params)? })
+        Ok(NameAddr {
+            display,
+            uri: self.uri.to_uri()?,
+            params: Params::parse(self.params)?,
+        })
     }
 }
 
@@ -174,16 +196,28 @@ mod tests {
         assert_eq!(full.display.as_deref(), Some("J \"R\" \\"));
         assert!(full.uri.is_loose_route());
         assert_eq!(full.tag(), Some(Tag::new("98asjd8")));
-        assert_eq!(full.to_string(), r#""J \"R\" \\" <sip:j@example.com;lr>;tag=98asjd8"#);
+        assert_eq!(
+            full.to_string(),
+            r#""J \"R\" \\" <sip:j@example.com;lr>;tag=98asjd8"#
+        );
         assert_eq!(addr(&full.to_string()), full);
 
         let bare = addr("sip:vivekg@chair.example.com ;   tag    = 1918181833n");
         assert!(bare.uri.params.is_empty());
         assert_eq!(bare.params.get("tag"), Some("1918181833n"));
-        assert_eq!(addr("caller<sip:caller@example.com>;tag=323").display.as_deref(), Some("caller"));
+        assert_eq!(
+            addr("caller<sip:caller@example.com>;tag=323").display.as_deref(),
+            Some("caller")
+        );
         assert_eq!(addr("a b~ c <sip:x@h>").display.as_deref(), Some("a b~ c"));
-        assert_eq!(addr("\"W, T\" < sip:t@example.org >").uri.to_string(), "sip:t@example.org");
-        assert_eq!(addr("<sip:a@h?Route=%3Csip:b%3E>").uri.headers.as_deref(), Some("Route=%3Csip:b%3E"));
+        assert_eq!(
+            addr("\"W, T\" < sip:t@example.org >").uri.to_string(),
+            "sip:t@example.org"
+        );
+        assert_eq!(
+            addr("<sip:a@h?Route=%3Csip:b%3E>").uri.headers.as_deref(),
+            Some("Route=%3Csip:b%3E")
+        );
         assert_eq!(addr("<http://www.example.com>;tag=1").uri.scheme.as_str(), "http");
         assert_eq!(addr("sip:a@h;x=\"<y>\"").params.get("x"), Some("<y>"));
     }
@@ -191,9 +225,22 @@ mod tests {
     #[test]
     fn malformed_addresses_are_refused() {
         for bad in [
-            "", ";tag=1", "\"Mr. J. <sip:j@example.com>", "Bell, A <sip:a@h>", "<sip:a@h", "sip:a@h>", "<>",
-            "\"x\" sip:a@h", "sip:a@h?Route=%3Csip:b%3E", "sip:a,b@h", "<sip:a@h>;;;", "<sip:a@h> x",
-            "<sip:a@h>,", "a@h", "<a@h>", "<<sip:a@h>>",
+            "",
+            ";tag=1",
+            "\"Mr. J. <sip:j@example.com>",
+            "Bell, A <sip:a@h>",
+            "<sip:a@h",
+            "sip:a@h>",
+            "<>",
+            "\"x\" sip:a@h",
+            "sip:a@h?Route=%3Csip:b%3E",
+            "sip:a,b@h",
+            "<sip:a@h>;;;",
+            "<sip:a@h> x",
+            "<sip:a@h>,",
+            "a@h",
+            "<a@h>",
+            "<<sip:a@h>>",
         ] {
             assert!(bad.parse::<NameAddr>().is_err(), "{bad}");
         }
@@ -203,7 +250,10 @@ mod tests {
     fn contact_parameters() {
         assert_eq!(addr("<sip:a@h>;expires=60;q=0.33").expires(), Some(60));
         assert_eq!(addr("<sip:a@h>;expires=60;q=0.33").q(), 330);
-        assert_eq!(addr("<sip:a@h>;expires=280297596632815").expires(), Some(u32::MAX));
+        assert_eq!(
+            addr("<sip:a@h>;expires=280297596632815").expires(),
+            Some(u32::MAX)
+        );
         assert_eq!(addr("<sip:a@h>;expires=x;q=7").expires(), Some(3600));
         assert_eq!(addr("<sip:a@h>;q=7").q(), 1000);
         assert_eq!(addr("<sip:a@h>;q=0").q(), 0);

@@ -32,7 +32,10 @@ impl Params {
             value: param.value.map(|value| value.decode().into_owned()),
             quoted: matches!(param.value, Some(RawValue::Quoted(_))),
         };
-        grammar::params(text).map(|param| param.map(one)).collect::<Result<_, _>>().map(Self)
+        grammar::params(text)
+            .map(|param| param.map(one))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     /// Takes the parameter part of a URI that has been checked.
@@ -42,7 +45,11 @@ impl Params {
                 Some((name, value)) => (name, Some(value.to_owned())),
                 None => (param, None),
             };
-            Param { name: name.to_owned(), value, quoted: false }
+            Param {
+                name: name.to_owned(),
+                value,
+                quoted: false,
+            }
         };
         Self(text.split(';').skip(1).map(one).collect())
     }
@@ -69,7 +76,9 @@ impl Params {
 
     /// Names and values in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
-        self.0.iter().map(|param| (param.name.as_str(), param.value.as_deref()))
+        self.0
+            .iter()
+            .map(|param| (param.name.as_str(), param.value.as_deref()))
     }
 
     /// Gives a parameter a value, in its place if it is there, at the end otherwise.
@@ -110,9 +119,17 @@ impl Params {
     }
 
     fn put(&mut self, name: &str, value: Option<String>, quoted: bool) {
-        match self.0.iter_mut().find(|param| param.name.eq_ignore_ascii_case(name)) {
+        match self
+            .0
+            .iter_mut()
+            .find(|param| param.name.eq_ignore_ascii_case(name))
+        {
             Some(param) => (param.value, param.quoted) = (value, quoted),
-            None => self.0.push(Param { name: name.to_owned(), value, quoted }),
+            None => self.0.push(Param {
+                name: name.to_owned(),
+                value,
+                quoted,
+            }),
         }
     }
 }
@@ -120,9 +137,11 @@ impl Params {
 impl PartialEq for Params {
     fn eq(&self, other: &Self) -> bool {
         self.0.len() == other.0.len()
-            && self.0.iter().zip(&other.0).all(|(a, b)| {
-                a.name.eq_ignore_ascii_case(&b.name) && a.value == b.value
-            })
+            && self
+                .0
+                .iter()
+                .zip(&other.0)
+                .all(|(a, b)| a.name.eq_ignore_ascii_case(&b.name) && a.value == b.value)
     }
 }
 

@@ -26,7 +26,10 @@ impl Reason {
         let mut params = Params::new();
         params.set("cause", cause.to_string());
         params.set_quoted("text", text);
-        Self { protocol: protocol.to_owned(), params }
+        Self {
+            protocol: protocol.to_owned(),
+            params,
+        }
     }
 
     /// The cause, whose meaning the protocol says.
@@ -44,12 +47,17 @@ impl FromStr for Reason {
     type Err = SyntaxError;
 
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
-        let (protocol, params) = text.split_at_checked(text.find(';').unwrap_or(text.len())).unwrap_or((text, ""));
+        let (protocol, params) = text
+            .split_at_checked(text.find(';').unwrap_or(text.len()))
+            .unwrap_or((text, ""));
         let protocol = trim(protocol);
         if !is_token(protocol) {
             return Err(SyntaxError::BadToken);
         }
-        Ok(Self { protocol: protocol.to_owned(), params: Params::parse(params)? })
+        Ok(Self {
+            protocol: protocol.to_owned(),
+            params: Params::parse(params)?,
+        })
     }
 }
 
@@ -66,8 +74,14 @@ mod tests {
     #[test]
     fn cause_and_text() {
         let reason: Reason = "Q.850 ;cause=16 ;text=\"Call; \\\"over\\\"\"".parse().unwrap();
-        assert_eq!((reason.cause(), reason.text()), (Some(16), Some("Call; \"over\"")));
-        assert_eq!(Reason::sip(600, "Over").to_string(), "SIP;cause=600;text=\"Over\"");
+        assert_eq!(
+            (reason.cause(), reason.text()),
+            (Some(16), Some("Call; \"over\""))
+        );
+        assert_eq!(
+            Reason::sip(600, "Over").to_string(),
+            "SIP;cause=600;text=\"Over\""
+        );
         assert_eq!(reason.to_string().parse(), Ok(reason));
         assert!("".parse::<Reason>().is_err() && ";cause=1".parse::<Reason>().is_err());
     }

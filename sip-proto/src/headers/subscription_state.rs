@@ -82,17 +82,26 @@ impl FromStr for SubscriptionState {
     type Err = SyntaxError;
 
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
-        let (word, params) = text.split_at_checked(text.find(';').unwrap_or(text.len())).unwrap_or((text, ""));
+        let (word, params) = text
+            .split_at_checked(text.find(';').unwrap_or(text.len()))
+            .unwrap_or((text, ""));
         let word = trim(word);
         if !is_token(word) {
             return Err(SyntaxError::BadToken);
         }
-        let known = [SubscriptionStatus::Active, SubscriptionStatus::Pending, SubscriptionStatus::Terminated];
+        let known = [
+            SubscriptionStatus::Active,
+            SubscriptionStatus::Pending,
+            SubscriptionStatus::Terminated,
+        ];
         let status = known
             .into_iter()
             .find(|status| status.as_str().eq_ignore_ascii_case(word))
             .unwrap_or_else(|| SubscriptionStatus::Other(word.to_owned()));
-        Ok(Self { status, params: Params::parse(params)? })
+        Ok(Self {
+            status,
+            params: Params::parse(params)?,
+        })
     }
 }
 
@@ -113,8 +122,14 @@ mod tests {
         assert_eq!(state.expires(), Some(600));
         let over: SubscriptionState = "terminated;reason=rejected;retry-after=5".parse().unwrap();
         assert_eq!((over.reason(), over.retry_after()), (Some("rejected"), Some(5)));
-        assert_eq!(SubscriptionState::terminated("noresource").to_string(), "terminated;reason=noresource");
-        assert_eq!("odd".parse::<SubscriptionState>().unwrap().status, SubscriptionStatus::Other("odd".into()));
+        assert_eq!(
+            SubscriptionState::terminated("noresource").to_string(),
+            "terminated;reason=noresource"
+        );
+        assert_eq!(
+            "odd".parse::<SubscriptionState>().unwrap().status,
+            SubscriptionStatus::Other("odd".into())
+        );
         assert!(";expires=1".parse::<SubscriptionState>().is_err());
     }
 }

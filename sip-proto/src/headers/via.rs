@@ -67,7 +67,12 @@ impl Via {
         let mut params = Params::new();
         params.set("branch", branch.as_str());
         params.set_flag("rport");
-        Self { transport, host, port, params }
+        Self {
+            transport,
+            host,
+            port,
+            params,
+        }
     }
 
     /// The branch, if there is one (RFC 2543 had none).
@@ -82,7 +87,9 @@ impl Via {
 
     /// RFC 3581: `None` when not there, `Some(None)` when asked for, the port once filled in.
     pub fn rport(&self) -> Option<Option<u16>> {
-        self.params.contains("rport").then(|| self.params.get("rport").and_then(|port| port.parse().ok()))
+        self.params
+            .contains("rport")
+            .then(|| self.params.get("rport").and_then(|port| port.parse().ok()))
     }
 
     /// Fills in `received`. An IPv6 address stands there without brackets (RFC 3261 §25.1), which
@@ -127,7 +134,12 @@ pub(crate) fn scan_via(text: &str) -> Result<ViaParts<'_>, SyntaxError> {
     let (sent_by, params) = rest.split_at_checked(end).ok_or(SyntaxError::BadHost)?;
     let (host, port) = scan_host_port(sent_by)?;
     grammar::params(params).try_for_each(|param| param.map(drop))?;
-    Ok(ViaParts { transport, host, port, params })
+    Ok(ViaParts {
+        transport,
+        host,
+        port,
+        params,
+    })
 }
 
 impl ViaParts<'_> {
@@ -170,8 +182,14 @@ mod tests {
     #[test]
     fn white_space_ports_and_unknown_transports() {
         let spaced = via("SIP  / 2.0  / TCP     spindle.example.com : 5070  ; branch  =   z9hG4bK9ikj8");
-        assert_eq!(spaced.to_string(), "SIP/2.0/TCP spindle.example.com:5070;branch=z9hG4bK9ikj8");
-        assert_eq!(via("SIP/2.0/unknown t4.example.com").transport, ViaTransport::Other("unknown".into()));
+        assert_eq!(
+            spaced.to_string(),
+            "SIP/2.0/TCP spindle.example.com:5070;branch=z9hG4bK9ikj8"
+        );
+        assert_eq!(
+            via("SIP/2.0/unknown t4.example.com").transport,
+            ViaTransport::Other("unknown".into())
+        );
         assert_eq!(via("sip/2.0/udp h").transport, ViaTransport::Udp);
         assert_eq!(via("SIP/2.0/UDP [2001:db8::9:1]:6050;branch=z").port, Some(6050));
     }
@@ -180,14 +198,20 @@ mod tests {
     fn received_and_rport() {
         // RFC 5118 §4.5: with and without brackets.
         let expected: IpAddr = "2001:db8::9:255".parse().unwrap();
-        assert_eq!(via("SIP/2.0/UDP h;received=2001:db8::9:255;branch=z").received(), Some(expected));
+        assert_eq!(
+            via("SIP/2.0/UDP h;received=2001:db8::9:255;branch=z").received(),
+            Some(expected)
+        );
         let mut v = via("SIP/2.0/UDP h;received=[2001:db8::9:255];rport;branch=z");
         assert_eq!(v.received(), Some(expected));
         assert_eq!(v.rport(), Some(None));
         v.set_rport(5071);
         v.set_received("192.0.2.1".parse().unwrap());
         assert_eq!(v.rport(), Some(Some(5071)));
-        assert_eq!(v.to_string(), "SIP/2.0/UDP h;received=192.0.2.1;rport=5071;branch=z");
+        assert_eq!(
+            v.to_string(),
+            "SIP/2.0/UDP h;received=192.0.2.1;rport=5071;branch=z"
+        );
         assert_eq!(via("SIP/2.0/UDP h").rport(), None);
         assert_eq!(via("SIP/2.0/UDP h").branch(), None);
     }
@@ -195,8 +219,17 @@ mod tests {
     #[test]
     fn malformed_vias_are_refused() {
         for bad in [
-            "", "SIP/2.0/UDP", "SIP/2.0/UDP ", "SIP/7.0/UDP h", "HTTP/2.0/UDP h", "SIP/2.0 h",
-            "SIP/2.0/UDP 192.0.2.15;;", "SIP/2.0/UDP h:", "SIP/2.0/UDP h x", "SIP/2.0/ h", "SIP/2.0/UDP 2001:db8::1",
+            "",
+            "SIP/2.0/UDP",
+            "SIP/2.0/UDP ",
+            "SIP/7.0/UDP h",
+            "HTTP/2.0/UDP h",
+            "SIP/2.0 h",
+            "SIP/2.0/UDP 192.0.2.15;;",
+            "SIP/2.0/UDP h:",
+            "SIP/2.0/UDP h x",
+            "SIP/2.0/ h",
+            "SIP/2.0/UDP 2001:db8::1",
             "SIP/2.0/UDP h, SIP/2.0/UDP g",
         ] {
             assert!(bad.parse::<Via>().is_err(), "{bad}");

@@ -30,7 +30,11 @@ impl FromStr for Warning {
             return Err(SyntaxError::OutOfRange);
         }
         let code = u16::try_from(number(code, 999)?).map_err(|_| SyntaxError::OutOfRange)?;
-        Ok(Self { code, agent: agent.to_owned(), text: unescape(raw).into_owned() })
+        Ok(Self {
+            code,
+            agent: agent.to_owned(),
+            text: unescape(raw).into_owned(),
+        })
     }
 }
 
@@ -51,7 +55,16 @@ mod tests {
         let warning: Warning = "305  meet.example \"no \\\"codec\\\"\"".parse().unwrap();
         assert_eq!((warning.code, warning.text.as_str()), (305, "no \"codec\""));
         assert_eq!(warning.to_string().parse(), Ok(warning));
-        for bad in ["", "305", "305 a", "305 a b", "1812 overture \"x\"", "305 a \"x\" y", "a b \"c\"", "305 a \"x"] {
+        for bad in [
+            "",
+            "305",
+            "305 a",
+            "305 a b",
+            "1812 overture \"x\"",
+            "305 a \"x\" y",
+            "a b \"c\"",
+            "305 a \"x",
+        ] {
             assert!(bad.parse::<Warning>().is_err(), "{bad}");
         }
     }

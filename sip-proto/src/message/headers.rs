@@ -48,12 +48,18 @@ impl Headers {
 
     /// The first value of a name.
     pub fn get(&self, name: &HeaderName) -> Option<&str> {
-        self.entries.iter().find(|entry| entry.name == *name).map(|entry| self.value(entry))
+        self.entries
+            .iter()
+            .find(|entry| entry.name == *name)
+            .map(|entry| self.value(entry))
     }
 
     /// All values of a name, one per header line; lists are not split (see [`Headers::list`]).
     pub fn get_all<'a>(&'a self, name: &'a HeaderName) -> impl Iterator<Item = &'a str> {
-        self.entries.iter().filter(move |entry| entry.name == *name).map(|entry| self.value(entry))
+        self.entries
+            .iter()
+            .filter(move |entry| entry.name == *name)
+            .map(|entry| self.value(entry))
     }
 
     /// The elements of a comma-separated header over all its lines.
@@ -107,7 +113,11 @@ impl Headers {
     pub fn remove_first(&mut self, name: &HeaderName) -> Option<String> {
         let place = self.entries.iter().position(|entry| entry.name == *name)?;
         let line = self.value(self.entries.get(place)?).to_owned();
-        let mut parts = if name.is_list() { elements(&line).collect() } else { vec![line.as_str()] };
+        let mut parts = if name.is_list() {
+            elements(&line).collect()
+        } else {
+            vec![line.as_str()]
+        };
         if parts.is_empty() {
             self.entries.remove(place);
             return None;
@@ -138,7 +148,10 @@ impl Headers {
 
     /// Room for a message's values and lines before they are added.
     pub(super) fn with_capacity(bytes: usize, lines: usize) -> Self {
-        Self { values: String::with_capacity(bytes), entries: Vec::with_capacity(lines) }
+        Self {
+            values: String::with_capacity(bytes),
+            entries: Vec::with_capacity(lines),
+        }
     }
 
     /// Adds a value read from the wire, which has no line ends in it.
@@ -154,14 +167,24 @@ impl Headers {
                 true
             }
         };
-        self.entries.push(Entry { name, start, end: self.values.len(), latin1 });
+        self.entries.push(Entry {
+            name,
+            start,
+            end: self.values.len(),
+            latin1,
+        });
     }
 
     /// Adds a value read from the wire that is known to be UTF-8.
     pub(super) fn push_str(&mut self, name: HeaderName, value: &str) {
         let start = self.values.len();
         self.values.push_str(value);
-        self.entries.push(Entry { name, start, end: self.values.len(), latin1: false });
+        self.entries.push(Entry {
+            name,
+            start,
+            end: self.values.len(),
+            latin1: false,
+        });
     }
 
     /// Writes the header lines, with the true Content-Length in its place or at the end.
@@ -194,7 +217,11 @@ impl Headers {
 
     /// Bytes that [`Headers::write`] will need, about.
     pub(super) fn wire_len(&self) -> usize {
-        self.entries.iter().map(|e| e.name.as_str().len() + e.end - e.start + 4).sum::<usize>() + 32
+        self.entries
+            .iter()
+            .map(|e| e.name.as_str().len() + e.end - e.start + 4)
+            .sum::<usize>()
+            + 32
     }
 
     fn value(&self, entry: &Entry) -> &str {
@@ -222,7 +249,12 @@ impl Headers {
             self.values.truncate(start);
             self.values.push_str(&clean);
         }
-        Entry { name, start, end: self.values.len(), latin1: false }
+        Entry {
+            name,
+            start,
+            end: self.values.len(),
+            latin1: false,
+        }
     }
 
     /// Drops values that no entry points to any more, once they are most of the buffer, so that a
@@ -235,7 +267,8 @@ impl Headers {
         let old = std::mem::take(&mut self.values);
         for entry in &mut self.entries {
             let start = self.values.len();
-            self.values.push_str(old.get(entry.start..entry.end).unwrap_or(""));
+            self.values
+                .push_str(old.get(entry.start..entry.end).unwrap_or(""));
             (entry.start, entry.end) = (start, self.values.len());
         }
     }
@@ -285,9 +318,15 @@ mod tests {
     fn order_lists_and_removal() {
         let mut headers = sample();
         assert_eq!(headers.list(&HeaderName::Via).count(), 3);
-        assert_eq!(headers.remove_first(&HeaderName::Via).as_deref(), Some("SIP/2.0/UDP a"));
+        assert_eq!(
+            headers.remove_first(&HeaderName::Via).as_deref(),
+            Some("SIP/2.0/UDP a")
+        );
         assert_eq!(headers.get(&HeaderName::Via), Some("SIP/2.0/UDP b"));
-        assert_eq!(headers.remove_first(&HeaderName::Via).as_deref(), Some("SIP/2.0/UDP b"));
+        assert_eq!(
+            headers.remove_first(&HeaderName::Via).as_deref(),
+            Some("SIP/2.0/UDP b")
+        );
         headers.push_front(HeaderName::Via, "SIP/2.0/UDP x");
         let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["Via", "Subject", "Via"]);

@@ -61,7 +61,11 @@ impl FromStr for Method {
     type Err = SyntaxError;
 
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
-        if is_token(text) { Ok(Self::parse(text)) } else { Err(SyntaxError::BadToken) }
+        if is_token(text) {
+            Ok(Self::parse(text))
+        } else {
+            Err(SyntaxError::BadToken)
+        }
     }
 }
 

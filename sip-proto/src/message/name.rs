@@ -167,7 +167,11 @@ impl FromStr for HeaderName {
     type Err = SyntaxError;
 
     fn from_str(name: &str) -> Result<Self, SyntaxError> {
-        if is_token(name) { Ok(Self::parse(name)) } else { Err(SyntaxError::BadToken) }
+        if is_token(name) {
+            Ok(Self::parse(name))
+        } else {
+            Err(SyntaxError::BadToken)
+        }
     }
 }
 
@@ -214,7 +218,10 @@ mod tests {
             if let Some(letter) = compact {
                 assert!(letters.insert(letter), "{long}");
                 assert_eq!(&HeaderName::parse(&char::from(*letter).to_string()), name);
-                assert_eq!(&HeaderName::parse(&char::from(letter.to_ascii_uppercase()).to_string()), name);
+                assert_eq!(
+                    &HeaderName::parse(&char::from(letter.to_ascii_uppercase()).to_string()),
+                    name
+                );
             }
         }
     }

@@ -10,7 +10,8 @@ use super::{HeaderName, Headers, Message, Method, Request, Response, StatusCode,
 use crate::error::{ParseError, ParseErrorKind, SyntaxError};
 use crate::grammar::{is_token, trim};
 use crate::limits::{
-    MAX_HEAD_BYTES, MAX_HEADER_BYTES, MAX_HEADERS, MAX_LEADING_LINE_ENDS, MAX_MESSAGE_BYTES, MAX_START_LINE_BYTES,
+    MAX_HEAD_BYTES, MAX_HEADER_BYTES, MAX_HEADERS, MAX_LEADING_LINE_ENDS, MAX_MESSAGE_BYTES,
+    MAX_START_LINE_BYTES,
 };
 use crate::uri::{Host, Uri};
 
@@ -33,8 +34,14 @@ pub(crate) struct Head {
 }
 
 enum StartLine {
-    Request { method: Method, uri: Option<Uri> },
-    Response { status: StatusCode, reason: String },
+    Request {
+        method: Method,
+        uri: Option<Uri>,
+    },
+    Response {
+        status: StatusCode,
+        reason: String,
+    },
     /// A status line that is no good: never answered.
     BadResponse,
 }
@@ -51,7 +58,9 @@ pub(crate) fn scan_head(bytes: &[u8]) -> Result<Head, ParseError> {
     // Head values are most of a head; eight bytes of name and line end per line or more.
     let mut headers = Headers::with_capacity(bytes.len().min(2048), 20);
     let ended = loop {
-        let Some(line) = lines.next_header_line() else { break false };
+        let Some(line) = lines.next_header_line() else {
+            break false;
+        };
         if line.is_empty() {
             break true;
         }
@@ -70,7 +79,12 @@ pub(crate) fn scan_head(bytes: &[u8]) -> Result<Head, ParseError> {
     if !ended {
         fault.get_or_insert(ParseErrorKind::Truncated);
     }
-    Ok(Head { start, headers, body_start: bytes.len() - lines.rest.len(), fault })
+    Ok(Head {
+        start,
+        headers,
+        body_start: bytes.len() - lines.rest.len(),
+        fault,
+    })
 }
 
 impl Head {
@@ -97,14 +111,25 @@ impl Head {
         };
         let (headers, body) = (self.headers, body.to_vec());
         match self.start {
-            StartLine::Request { method, uri: Some(uri) } => {
-                Ok(Message::Request(Request { method, uri, headers, body }))
-            }
-            StartLine::Response { status, reason } => {
-                Ok(Message::Response(Response { status, reason, headers, body }))
-            }
+            StartLine::Request {
+                method,
+                uri: Some(uri),
+            } => Ok(Message::Request(Request {
+                method,
+                uri,
+                headers,
+                body,
+            })),
+            StartLine::Response { status, reason } => Ok(Message::Response(Response {
+                status,
+                reason,
+                headers,
+                body,
+            })),
             // Both come with a fault, which has been returned above.
-            StartLine::Request { .. } | StartLine::BadResponse => Err(ParseError::new(ParseErrorKind::StartLine)),
+            StartLine::Request { .. } | StartLine::BadResponse => {
+                Err(ParseError::new(ParseErrorKind::StartLine))
+            }
         }
     }
 
@@ -124,9 +149,16 @@ impl Head {
         let error = ParseError::new(kind);
         match self.start {
             // RFC 3261 §17.1.1.3: an ACK is never answered. Without Via there is no way back.
-            StartLine::Request { method, uri } if method != Method::Ack && self.headers.contains(&HeaderName::Via) => {
+            StartLine::Request { method, uri }
+                if method != Method::Ack && self.headers.contains(&HeaderName::Via) =>
+            {
                 let uri = uri.unwrap_or_else(|| Uri::sip("", Host::Name("invalid".into()), None));
-                error.with_salvage(Request { method, uri, headers: self.headers, body: Vec::new() })
+                error.with_salvage(Request {
+                    method,
+                    uri,
+                    headers: self.headers,
+                    body: Vec::new(),
+                })
             }
             _ => error,
         }
@@ -145,11 +177,27 @@ fn start_line(line: &[u8]) -> Result<(StartLine, Option<ParseErrorKind>), ParseE
         return Err(bad());
     }
     let method = Method::parse(method);
-    let without_uri = |kind| Ok((StartLine::Request { method: method.clone(), uri: None }, Some(kind)));
-    let Some((uri, version)) = rest.rsplit_once(' ') else { return without_uri(ParseErrorKind::StartLine) };
+    let without_uri = |kind| {
+        Ok((
+            StartLine::Request {
+                method: method.clone(),
+                uri: None,
+            },
+            Some(kind),
+        ))
+    };
+    let Some((uri, version)) = rest.rsplit_once(' ') else {
+        return without_uri(ParseErrorKind::StartLine);
+    };
     if !version.eq_ignore_ascii_case("SIP/2.0") {
-        let is_sip = version.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("SIP/"));
-        return without_uri(if is_sip { ParseErrorKind::Version } else { ParseErrorKind::StartLine });
+        let is_sip = version
+            .get(..4)
+            .is_some_and(|start| start.eq_ignore_ascii_case("SIP/"));
+        return without_uri(if is_sip {
+            ParseErrorKind::Version
+        } else {
+            ParseErrorKind::StartLine
+        });
     }
     if matches!(decoded, std::borrow::Cow::Owned(_)) {
         return without_uri(ParseErrorKind::RequestUri(SyntaxError::BadUser));
@@ -157,8 +205,16 @@ fn start_line(line: &[u8]) -> Result<(StartLine, Option<ParseErrorKind>), ParseE
     match uri.parse::<Uri>() {
         // RFC 3261 §19.1.1: a Request-URI has no header fields; honouring them would let a link
         // route requests (RFC 4475 §3.1.2.11).
-        Ok(uri) if uri.headers.is_some() => without_uri(ParseErrorKind::RequestUri(SyntaxError::TrailingText)),
-        Ok(uri) => Ok((StartLine::Request { method, uri: Some(uri) }, None)),
+        Ok(uri) if uri.headers.is_some() => {
+            without_uri(ParseErrorKind::RequestUri(SyntaxError::TrailingText))
+        }
+        Ok(uri) => Ok((
+            StartLine::Request {
+                method,
+                uri: Some(uri),
+            },
+            None,
+        )),
         Err(error) => without_uri(ParseErrorKind::RequestUri(error)),
     }
 }
@@ -166,7 +222,10 @@ fn start_line(line: &[u8]) -> Result<(StartLine, Option<ParseErrorKind>), ParseE
 /// Splits `SIP/x.y` off a status line.
 fn split_version(line: &str) -> Option<(&str, &str)> {
     let (version, rest) = line.split_once(' ')?;
-    version.get(..4)?.eq_ignore_ascii_case("SIP/").then_some((version, rest))
+    version
+        .get(..4)?
+        .eq_ignore_ascii_case("SIP/")
+        .then_some((version, rest))
 }
 
 fn status_line(version: &str, rest: &str) -> (StartLine, Option<ParseErrorKind>) {
@@ -178,7 +237,13 @@ fn status_line(version: &str, rest: &str) -> (StartLine, Option<ParseErrorKind>)
     let digits = code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit());
     let status = code.parse().ok().filter(|_| digits).and_then(StatusCode::new);
     match status {
-        Some(status) => (StartLine::Response { status, reason: trim(reason).to_owned() }, None),
+        Some(status) => (
+            StartLine::Response {
+                status,
+                reason: trim(reason).to_owned(),
+            },
+            None,
+        ),
         None => (StartLine::BadResponse, Some(ParseErrorKind::StatusCode)),
     }
 }
@@ -188,7 +253,10 @@ fn header_line(line: &[u8], headers: &mut Headers) -> Result<(), ParseErrorKind>
     if line.len() > MAX_HEADER_BYTES {
         return Err(ParseErrorKind::HeaderTooLong);
     }
-    let colon = line.iter().position(|b| *b == b':').ok_or(ParseErrorKind::HeaderLine)?;
+    let colon = line
+        .iter()
+        .position(|b| *b == b':')
+        .ok_or(ParseErrorKind::HeaderLine)?;
     let (name, value) = line.split_at_checked(colon).ok_or(ParseErrorKind::HeaderLine)?;
     let name = std::str::from_utf8(name).map_err(|_| ParseErrorKind::HeaderLine)?;
     let name = name.trim_end_matches([' ', '\t']);
@@ -262,7 +330,10 @@ impl<'a> Lines<'a> {
         }
         let consumed = all.len() - self.rest.len();
         let whole = all.get(..consumed)?;
-        let end = whole.strip_suffix(b"\r\n").or_else(|| whole.strip_suffix(b"\n")).unwrap_or(whole);
+        let end = whole
+            .strip_suffix(b"\r\n")
+            .or_else(|| whole.strip_suffix(b"\n"))
+            .unwrap_or(whole);
         debug_assert!(end.ends_with(last));
         Some(end)
     }

@@ -20,7 +20,12 @@ pub struct Request {
 impl Request {
     /// A request without headers and body.
     pub fn new(method: Method, uri: Uri) -> Self {
-        Self { method, uri, headers: Headers::new(), body: Vec::new() }
+        Self {
+            method,
+            uri,
+            headers: Headers::new(),
+            body: Vec::new(),
+        }
     }
 
     /// Its bytes. Content-Length is written from the body, whatever the headers say.

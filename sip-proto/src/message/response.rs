@@ -32,9 +32,13 @@ impl Response {
     /// (RFC 3261 §8.2.6.2). A To tag is the caller's to add: see [`Response::tag_to`].
     pub fn to(request: &Request, status: StatusCode) -> Self {
         let mut response = Self::new(status);
-        for name in
-            [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq]
-        {
+        for name in [
+            HeaderName::Via,
+            HeaderName::From,
+            HeaderName::To,
+            HeaderName::CallId,
+            HeaderName::CSeq,
+        ] {
             response.headers.copy_from(&request.headers, &name);
         }
         response
@@ -57,7 +61,11 @@ impl Response {
         push_decimal(&mut out, usize::from(self.status.code()));
         out.push(b' ');
         // A line end in the phrase would start a header.
-        out.extend(self.reason.bytes().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }));
+        out.extend(
+            self.reason
+                .bytes()
+                .map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { b }),
+        );
         out.extend_from_slice(b"\r\n");
         self.headers.write(&mut out, self.body.len());
         out.extend_from_slice(&self.body);

@@ -8,8 +8,8 @@ use super::{HeaderName, Headers, Method};
 use crate::error::{HeaderError, SyntaxError};
 use crate::grammar::{self, trim};
 use crate::headers::{
-    CSeq, CallInfo, Contacts, ContentType, Event, NameAddr, Reason, RetryAfter, SubscriptionState, Via, Warning,
-    scan_name_addr,
+    CSeq, CallInfo, Contacts, ContentType, Event, NameAddr, Reason, RetryAfter, SubscriptionState, Via,
+    Warning, scan_name_addr,
 };
 use crate::ids::{CallId, Tag};
 use crate::limits::MAX_LIST_ELEMENTS;
@@ -128,7 +128,10 @@ impl Headers {
 
     /// Retry-After; `None` when it is absent or malformed.
     pub fn retry_after(&self) -> Option<Duration> {
-        self.get(&HeaderName::RetryAfter)?.parse::<RetryAfter>().ok().map(|after| after.0)
+        self.get(&HeaderName::RetryAfter)?
+            .parse::<RetryAfter>()
+            .ok()
+            .map(|after| after.0)
     }
 
     /// The reasons that can be read.
@@ -150,9 +153,15 @@ impl Headers {
     pub fn readable<T: FromStr>(&self, name: &HeaderName) -> Vec<T> {
         let parsed = |text: &str| text.parse().ok();
         if name.is_list() {
-            self.list(name).take(MAX_LIST_ELEMENTS).filter_map(parsed).collect()
+            self.list(name)
+                .take(MAX_LIST_ELEMENTS)
+                .filter_map(parsed)
+                .collect()
         } else {
-            self.get_all(name).take(MAX_LIST_ELEMENTS).filter_map(parsed).collect()
+            self.get_all(name)
+                .take(MAX_LIST_ELEMENTS)
+                .filter_map(parsed)
+                .collect()
         }
     }
 
@@ -179,12 +188,18 @@ impl Headers {
     }
 
     fn number(&self, name: &HeaderName, max: u32) -> Result<Option<u32>, HeaderError> {
-        let Some(text) = self.get(name) else { return Ok(None) };
-        grammar::number(trim(text), max).map(Some).map_err(|error| HeaderError::syntax(name.clone(), error))
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
+        grammar::number(trim(text), max)
+            .map(Some)
+            .map_err(|error| HeaderError::syntax(name.clone(), error))
     }
 
     fn seconds(&self, name: &HeaderName) -> Result<Option<u32>, HeaderError> {
-        let Some(text) = self.get(name) else { return Ok(None) };
+        let Some(text) = self.get(name) else {
+            return Ok(None);
+        };
         match grammar::number(trim(text), u32::MAX) {
             Ok(seconds) => Ok(Some(seconds)),
             Err(SyntaxError::OutOfRange) => Ok(Some(u32::MAX)),
@@ -194,7 +209,8 @@ impl Headers {
 }
 
 fn parse<T: FromStr<Err = SyntaxError>>(name: &HeaderName, text: &str) -> Result<T, HeaderError> {
-    text.parse().map_err(|error| HeaderError::syntax(name.clone(), error))
+    text.parse()
+        .map_err(|error| HeaderError::syntax(name.clone(), error))
 }
 
 #[cfg(test)]
@@ -222,7 +238,10 @@ mod tests {
         headers.push(HeaderName::Reason, "SIP;cause=200, x y, Q.850;cause=16");
         assert_eq!(headers.max_forwards(), Ok(Some(68)));
         assert_eq!(headers.expires(), Ok(Some(u32::MAX)));
-        assert_eq!(headers.tokens(&HeaderName::Supported), ["100rel", "timer", "gruu"]);
+        assert_eq!(
+            headers.tokens(&HeaderName::Supported),
+            ["100rel", "timer", "gruu"]
+        );
         assert!(headers.has_token(&HeaderName::Supported, "GRUU"));
         assert_eq!(headers.from_tag(), Some(Tag::new("yes")));
         assert_eq!(headers.to_tag(), None);

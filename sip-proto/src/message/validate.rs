@@ -25,7 +25,11 @@ pub(super) fn check(headers: &Headers, method: Option<&Method>) -> Result<Option
     let mut seen = [false; SINGLE.len()];
     let mut has_via = false;
     for (name, value) in headers.iter() {
-        if let Some(seen) = SINGLE.iter().zip(&mut seen).find(|(single, _)| *single == name).map(|(_, seen)| seen)
+        if let Some(seen) = SINGLE
+            .iter()
+            .zip(&mut seen)
+            .find(|(single, _)| *single == name)
+            .map(|(_, seen)| seen)
             && std::mem::replace(seen, true)
         {
             return Err(ParseErrorKind::Header(HeaderError::repeated(name.clone())));
@@ -33,7 +37,12 @@ pub(super) fn check(headers: &Headers, method: Option<&Method>) -> Result<Option
         has_via |= *name == HeaderName::Via;
         check_value(name, value, method)?;
     }
-    let mandatory = [HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+    let mandatory = [
+        HeaderName::From,
+        HeaderName::To,
+        HeaderName::CallId,
+        HeaderName::CSeq,
+    ];
     for (name, seen) in mandatory.iter().zip(seen) {
         if !seen {
             return Err(ParseErrorKind::Header(HeaderError::missing(name.clone())));
@@ -48,14 +57,22 @@ pub(super) fn check(headers: &Headers, method: Option<&Method>) -> Result<Option
 /// What Content-Length says, if it is there.
 pub(super) fn content_length(headers: &Headers) -> Result<Option<usize>, ParseErrorKind> {
     let mut values = headers.get_all(&HeaderName::ContentLength);
-    let Some(text) = values.next() else { return Ok(None) };
+    let Some(text) = values.next() else {
+        return Ok(None);
+    };
     if values.next().is_some() {
-        return Err(ParseErrorKind::Header(HeaderError::repeated(HeaderName::ContentLength)));
+        return Err(ParseErrorKind::Header(HeaderError::repeated(
+            HeaderName::ContentLength,
+        )));
     }
     match number(text, u32::MAX) {
         Ok(length) => {
             let length = usize::try_from(length).unwrap_or(usize::MAX);
-            if length > MAX_MESSAGE_BYTES { Err(ParseErrorKind::TooLarge) } else { Ok(Some(length)) }
+            if length > MAX_MESSAGE_BYTES {
+                Err(ParseErrorKind::TooLarge)
+            } else {
+                Ok(Some(length))
+            }
         }
         Err(SyntaxError::OutOfRange) => Err(ParseErrorKind::TooLarge),
         Err(error) => Err(syntax(&HeaderName::ContentLength, error)),

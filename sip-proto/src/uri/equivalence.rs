@@ -62,13 +62,19 @@ fn lower(text: &str) -> Vec<u8> {
 fn same_params(a: &Uri, b: &Uri) -> bool {
     let value = |uri: &Uri, name: &str| {
         let wanted = lower(name);
-        uri.params.iter().find(|(n, _)| lower(n) == wanted).map(|(_, v)| v.map(lower))
+        uri.params
+            .iter()
+            .find(|(n, _)| lower(n) == wanted)
+            .map(|(_, v)| v.map(lower))
     };
     let shared_agree = a.params.iter().all(|(name, _)| {
         let theirs = value(b, name);
         theirs.is_none() || theirs == value(a, name)
     });
-    shared_agree && ALWAYS_COMPARED.iter().all(|name| value(a, name) == value(b, name))
+    shared_agree
+        && ALWAYS_COMPARED
+            .iter()
+            .all(|name| value(a, name) == value(b, name))
 }
 
 fn same_headers(a: &Uri, b: &Uri) -> bool {
@@ -86,7 +92,10 @@ fn same_headers(a: &Uri, b: &Uri) -> bool {
 /// RFC 3966 §4: visual separators do not count.
 fn number(uri: &Uri) -> String {
     let digits = uri.user.iter().flat_map(|user| user.chars());
-    digits.filter(|c| !"-.()".contains(*c)).map(|c| c.to_ascii_lowercase()).collect()
+    digits
+        .filter(|c| !"-.()".contains(*c))
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
 }
 
 #[cfg(test)]
@@ -103,14 +112,23 @@ mod tests {
     #[test]
     fn equivalent_pairs() {
         for (a, b) in [
-            ("sip:%61nna@example.org;transport=TCP", "sip:anna@Example.ORG;Transport=tcp"),
+            (
+                "sip:%61nna@example.org;transport=TCP",
+                "sip:anna@Example.ORG;Transport=tcp",
+            ),
             ("sip:dave@example.org", "sip:dave@example.org;newparam=5"),
-            ("sip:dave@example.org;security=on", "sip:dave@example.org;newparam=5"),
+            (
+                "sip:dave@example.org;security=on",
+                "sip:dave@example.org;newparam=5",
+            ),
             (
                 "sip:shop.example;transport=tcp;method=REGISTER?to=sip:b%40city.example",
                 "sip:shop.example;method=REGISTER;transport=tcp?to=sip:b%40city.example",
             ),
-            ("sip:a@b.example?subject=x&priority=urgent", "sip:a@b.example?priority=urgent&subject=x"),
+            (
+                "sip:a@b.example?subject=x&priority=urgent",
+                "sip:a@b.example?priority=urgent&subject=x",
+            ),
             ("sip:A%2f@[2001:DB8::1]", "sip:A%2F@[2001:db8:0::1]"),
             ("tel:+1-201-555-0123", "tel:+1(201)5550123"),
         ] {
@@ -121,13 +139,19 @@ mod tests {
     #[test]
     fn different_pairs() {
         for (a, b) in [
-            ("SIP:ANNA@example.org;Transport=udp", "sip:anna@example.org;Transport=UDP"),
+            (
+                "SIP:ANNA@example.org;Transport=udp",
+                "sip:anna@example.org;Transport=UDP",
+            ),
             ("sip:bert@example.org", "sip:bert@example.org:5060"),
             ("sip:bert@example.org", "sip:bert@example.org;transport=udp"),
             ("sip:bert@example.org", "sip:bert@example.org:6000;transport=tcp"),
             ("sip:dave@example.org", "sip:dave@example.org?Subject=next"),
             ("sip:bert@phone.example", "sip:bert@192.0.2.4"),
-            ("sip:dave@example.org;security=on", "sip:dave@example.org;security=off"),
+            (
+                "sip:dave@example.org;security=on",
+                "sip:dave@example.org;security=off",
+            ),
             ("sip:a@h;maddr=1.2.3.4", "sip:a@h"),
             ("sip:a%2Fb@h", "sip:a/b@h"),
             ("sip:a@h", "sips:a@h"),

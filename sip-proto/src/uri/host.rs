@@ -170,7 +170,10 @@ mod tests {
         assert_eq!("192.0.2.1".parse(), Ok(Host::V4(Ipv4Addr::new(192, 0, 2, 1))));
         assert_eq!("A.example".parse::<Host>(), Ok(Host::Name("a.EXAMPLE".into())));
         assert_eq!("[::1]".parse(), Ok(Host::V6(Ipv6Addr::LOCALHOST)));
-        assert_eq!(Host::parse_bare("2001:db8::9:255").unwrap().to_string(), "[2001:db8::9:255]");
+        assert_eq!(
+            Host::parse_bare("2001:db8::9:255").unwrap().to_string(),
+            "[2001:db8::9:255]"
+        );
         assert_eq!(Host::parse_bare("[::1]"), Ok(Host::V6(Ipv6Addr::LOCALHOST)));
         assert_eq!(Host::from("300.1.1.1"), Host::Name("300.1.1.1".into()));
         for bad in ["", "a b", "::1", "[::1", "a:1", ".a", "a/b", "é"] {
@@ -180,8 +183,14 @@ mod tests {
 
     #[test]
     fn ports_take_white_space_around_the_colon() {
-        assert_eq!(scan_host_port("host : 5060"), Ok((HostRef::Name("host"), Some(5060))));
-        assert_eq!(scan_host_port("[::1] :5060"), Ok((HostRef::V6(Ipv6Addr::LOCALHOST), Some(5060))));
+        assert_eq!(
+            scan_host_port("host : 5060"),
+            Ok((HostRef::Name("host"), Some(5060)))
+        );
+        assert_eq!(
+            scan_host_port("[::1] :5060"),
+            Ok((HostRef::V6(Ipv6Addr::LOCALHOST), Some(5060)))
+        );
         assert_eq!(scan_host_port("host:"), Err(SyntaxError::BadPort));
         assert_eq!(scan_host_port("host:65536"), Err(SyntaxError::BadPort));
         assert_eq!(scan_host_port("host:+5"), Err(SyntaxError::BadPort));

@@ -111,10 +111,13 @@ impl Uri {
 
     /// Header fields after the question mark, escapes decoded, in order.
     pub fn header_fields(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-        self.headers.iter().flat_map(|fields| fields.split('&')).map(|field| {
-            let (name, value) = field.split_once('=').unwrap_or((field, ""));
-            (scan::unescape_lossy(name), scan::unescape_lossy(value))
-        })
+        self.headers
+            .iter()
+            .flat_map(|fields| fields.split('&'))
+            .map(|field| {
+                let (name, value) = field.split_once('=').unwrap_or((field, ""));
+                (scan::unescape_lossy(name), scan::unescape_lossy(value))
+            })
     }
 
     /// Whether both name the same resource by RFC 3261 §19.1.4.
@@ -213,8 +216,14 @@ mod tests {
         assert_eq!(full.port, Some(5061));
         assert!(full.is_loose_route());
         assert_eq!(full.transport(), Some("tcp"));
-        assert_eq!(full.header_fields().collect::<Vec<_>>(), [("Subject".into(), "a b".into())]);
-        assert_eq!(full.as_request_uri().to_string(), "sip:alice:secret@Example.com:5061;transport=tcp;lr");
+        assert_eq!(
+            full.header_fields().collect::<Vec<_>>(),
+            [("Subject".into(), "a b".into())]
+        );
+        assert_eq!(
+            full.as_request_uri().to_string(),
+            "sip:alice:secret@Example.com:5061;transport=tcp;lr"
+        );
     }
 
     #[test]
@@ -228,16 +237,45 @@ mod tests {
         // RFC 5118 §4.10: the third colon came from a fault in the old grammar.
         let v6: Ipv6Addr = "2001:db8::192.0.2.1".parse().unwrap();
         assert_eq!(uri("sip:user@[2001:db8:::192.0.2.1]").host, Host::V6(v6));
-        assert_eq!(uri("sip:user@[::ffff:192.0.2.2]").to_string(), "sip:user@[::ffff:192.0.2.2]");
+        assert_eq!(
+            uri("sip:user@[::ffff:192.0.2.2]").to_string(),
+            "sip:user@[::ffff:192.0.2.2]"
+        );
     }
 
     #[test]
     fn malformed_uris_are_refused() {
         for bad in [
-            "", "sip", "sip:", ":x", "sip:@host", "sip:a@", "sip:a b@h", "sip:a@h:", "sip:a@h:99999",
-            "sip:a@h:12x", "<sip:a@h>", "sip:a@h; lr", "sip:a%4@h", "sip:a%zz@h", "sip:a@[::1", "sip:a@[x]",
-            "sip:a@h o", "sip:a@h;;x", "sip:a@h?", "1sip:a@h", "sip:a@\"h\"", "tel:", "http:", "x:a b",
-            "sip:a@h;x=%2", "sip:h?a=%q", "sip:a\r\nb@h", "sip:a@h/x", "sip::5060", "sip:a@ü.de:x",
+            "",
+            "sip",
+            "sip:",
+            ":x",
+            "sip:@host",
+            "sip:a@",
+            "sip:a b@h",
+            "sip:a@h:",
+            "sip:a@h:99999",
+            "sip:a@h:12x",
+            "<sip:a@h>",
+            "sip:a@h; lr",
+            "sip:a%4@h",
+            "sip:a%zz@h",
+            "sip:a@[::1",
+            "sip:a@[x]",
+            "sip:a@h o",
+            "sip:a@h;;x",
+            "sip:a@h?",
+            "1sip:a@h",
+            "sip:a@\"h\"",
+            "tel:",
+            "http:",
+            "x:a b",
+            "sip:a@h;x=%2",
+            "sip:h?a=%q",
+            "sip:a\r\nb@h",
+            "sip:a@h/x",
+            "sip::5060",
+            "sip:a@ü.de:x",
         ] {
             assert!(bad.parse::<Uri>().is_err(), "{bad}");
         }
@@ -249,8 +287,14 @@ mod tests {
         assert_eq!(made.to_string(), "sip:sips%3Auser%40example.com@example.net");
         assert_eq!(made.user_decoded().as_deref(), Some("sips:user@example.com"));
         assert_eq!(uri(&made.to_string()), made);
-        assert_eq!(Uri::sip("", Host::from("h"), Some(5060)).to_string(), "sip:h:5060");
-        assert_eq!(Uri::sip("Zoë", Host::from("h"), None).to_string(), "sip:Zo%C3%AB@h");
+        assert_eq!(
+            Uri::sip("", Host::from("h"), Some(5060)).to_string(),
+            "sip:h:5060"
+        );
+        assert_eq!(
+            Uri::sip("Zoë", Host::from("h"), None).to_string(),
+            "sip:Zo%C3%AB@h"
+        );
     }
 
     #[test]

@@ -47,17 +47,33 @@ pub(crate) fn scan_uri(text: &str) -> Result<UriParts<'_>, SyntaxError> {
     if rest.is_empty() || !rest.bytes().all(is_uri_byte) {
         return Err(SyntaxError::BadUser);
     }
-    let parts =
-        UriParts { scheme, user: None, password: None, host: None, port: None, params: "", headers: None };
+    let parts = UriParts {
+        scheme,
+        user: None,
+        password: None,
+        host: None,
+        port: None,
+        params: "",
+        headers: None,
+    };
     if !scheme.eq_ignore_ascii_case("tel") {
-        return Ok(UriParts { user: Some(rest), ..parts });
+        return Ok(UriParts {
+            user: Some(rest),
+            ..parts
+        });
     }
-    let (number, params) = rest.split_at_checked(rest.find(';').unwrap_or(rest.len())).unwrap_or((rest, ""));
+    let (number, params) = rest
+        .split_at_checked(rest.find(';').unwrap_or(rest.len()))
+        .unwrap_or((rest, ""));
     if number.is_empty() {
         return Err(SyntaxError::BadUser);
     }
     check_params(params)?;
-    Ok(UriParts { user: Some(number), params, ..parts })
+    Ok(UriParts {
+        user: Some(number),
+        params,
+        ..parts
+    })
 }
 
 fn scan_sip<'a>(scheme: &'a str, rest: &'a str) -> Result<UriParts<'a>, SyntaxError> {
@@ -100,7 +116,15 @@ fn scan_sip<'a>(scheme: &'a str, rest: &'a str) -> Result<UriParts<'a>, SyntaxEr
     }
     let (host, port) = scan_host_port(host)?;
     check_params(params)?;
-    Ok(UriParts { scheme, user, password, host: Some(host), port, params, headers })
+    Ok(UriParts {
+        scheme,
+        user,
+        password,
+        host: Some(host),
+        port,
+        params,
+        headers,
+    })
 }
 
 /// Checks `;name[=value]…`. An empty value is tolerated: old elements write `;lr=`.
@@ -143,7 +167,9 @@ fn is_param_byte(byte: u8) -> bool {
 
 /// Escapes what a user part cannot hold (RFC 3261 §25.1: unreserved and user-unreserved pass).
 pub(super) fn escape_user(user: &str) -> Cow<'_, str> {
-    escape(user, |b| b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&b))
+    escape(user, |b| {
+        b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,;?/".contains(&b)
+    })
 }
 
 /// Escapes what would end a URI parameter; what [`scan_uri`] lets pass stays as it is.
