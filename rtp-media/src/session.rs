@@ -114,9 +114,7 @@ impl RtpSession {
     }
     /// Judges and counts a received packet.
     pub fn on_rtp(&mut self, packet: &RtpPacket<'_>, _arrival: Instant) -> Verdict {
-        Verdict::Valid {
-            seq: SeqExt::first(packet.sequence()),
-        }
+        Verdict::Valid { seq: SeqExt::first(packet.sequence()) }
     }
     /// As [`on_rtp`](Self::on_rtp) for payloads whose timestamp does not follow the media clock (telephone events): no jitter is measured.
     pub fn on_event_rtp(&mut self, packet: &RtpPacket<'_>, arrival: Instant) -> Verdict {
@@ -126,30 +124,13 @@ impl RtpSession {
     ///
     /// # Errors
     /// When it is not RTCP at all.
-    pub fn on_rtcp(
-        &mut self,
-        _datagram: &[u8],
-        _arrival: Instant,
-    ) -> Result<RtcpSummary, crate::rtp::RtpError> {
+    pub fn on_rtcp(&mut self, _datagram: &[u8], _arrival: Instant) -> Result<RtcpSummary, crate::rtp::RtpError> {
         Ok(RtcpSummary::default())
     }
     /// The header of the next packet to send; [`sent`](Self::sent) makes it so.
     #[must_use]
-    pub fn next_header<'a>(
-        &self,
-        marker: bool,
-        payload_type: PayloadType,
-        timestamp: RtpTimestamp,
-        csrcs: &'a [Ssrc],
-    ) -> RtpHeader<'a> {
-        RtpHeader {
-            marker,
-            payload_type,
-            sequence: 0,
-            timestamp,
-            ssrc: self.ssrc(),
-            csrcs,
-        }
+    pub fn next_header<'a>(&self, marker: bool, payload_type: PayloadType, timestamp: RtpTimestamp, csrcs: &'a [Ssrc]) -> RtpHeader<'a> {
+        RtpHeader { marker, payload_type, sequence: 0, timestamp, ssrc: self.ssrc(), csrcs }
     }
     /// A packet with [`next_header`](Self::next_header) was sent.
     pub fn sent(&mut self, _payload_len: usize, _timestamp: RtpTimestamp, _now: Instant) {}
