@@ -69,7 +69,11 @@ impl Latch {
     }
     /// Judges a received RTP packet.
     pub fn offer(&mut self, _from: SocketAddr, packet: &RtpPacket<'_>, _now: Instant) -> Decision {
-        if self.known.contains(packet.payload_type()) { Decision::Accept } else { Decision::Refuse(Refusal::PayloadType) }
+        if self.known.contains(packet.payload_type()) {
+            Decision::Accept
+        } else {
+            Decision::Refuse(Refusal::PayloadType)
+        }
     }
     /// Judges a received RTCP datagram by its source and its sender SSRC (before the first RTP packet: by the signalled address alone).
     pub fn offer_rtcp(&mut self, _from: SocketAddr, _sender: Option<Ssrc>) -> bool {

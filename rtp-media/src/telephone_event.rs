@@ -16,12 +16,19 @@ impl Event {
     /// From `0-9 * # A-D` and `!` for flash.
     #[must_use]
     pub fn from_digit(digit: char) -> Option<Self> {
-        "0123456789*#ABCD!".chars().position(|c| c == digit.to_ascii_uppercase()).and_then(|i| u8::try_from(i).ok()).map(Self)
+        "0123456789*#ABCD!"
+            .chars()
+            .position(|c| c == digit.to_ascii_uppercase())
+            .and_then(|i| u8::try_from(i).ok())
+            .map(Self)
     }
     /// The digit; `!` for flash.
     #[must_use]
     pub fn digit(self) -> char {
-        "0123456789*#ABCD!".chars().nth(usize::from(self.0)).unwrap_or('?')
+        "0123456789*#ABCD!"
+            .chars()
+            .nth(usize::from(self.0))
+            .unwrap_or('?')
     }
     /// The number on the wire.
     #[must_use]
@@ -51,7 +58,14 @@ impl Receiver {
         Self::default()
     }
     /// A packet of the event payload type, whose negotiated clock is `clock`.
-    pub fn on_packet(&mut self, _payload: &[u8], _timestamp: RtpTimestamp, _clock: SampleRate, _now: Instant) {}
+    pub fn on_packet(
+        &mut self,
+        _payload: &[u8],
+        _timestamp: RtpTimestamp,
+        _clock: SampleRate,
+        _now: Instant,
+    ) {
+    }
     /// Ends an event whose end was lost.
     pub fn on_timeout(&mut self, _now: Instant) {}
     /// When `on_timeout` is due.
@@ -82,7 +96,14 @@ pub struct Sender {}
 impl Sender {
     /// An event that starts at `start` and lasts `duration`; `interval` is the time between packets.
     #[must_use]
-    pub fn new(_event: Event, _volume: u8, _duration: Duration, _clock: SampleRate, _start: RtpTimestamp, _interval: Duration) -> Self {
+    pub fn new(
+        _event: Event,
+        _volume: u8,
+        _duration: Duration,
+        _clock: SampleRate,
+        _start: RtpTimestamp,
+        _interval: Duration,
+    ) -> Self {
         Self {}
     }
     /// The packet for the next interval; `None` after the third end packet.

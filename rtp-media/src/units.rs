@@ -124,7 +124,11 @@ impl SampleRate {
     /// A rate, or `None` for zero and for more than a megahertz.
     #[must_use]
     pub const fn new(hertz: u32) -> Option<Self> {
-        if hertz == 0 || hertz > 1_000_000 { None } else { Some(Self(hertz)) }
+        if hertz == 0 || hertz > 1_000_000 {
+            None
+        } else {
+            Some(Self(hertz))
+        }
     }
 
     /// Hertz.
@@ -189,7 +193,10 @@ impl NtpTime {
         if difference > i64::MAX as u64 {
             return Duration::ZERO;
         }
-        Duration::new(difference >> 32, (((difference & 0xffff_ffff) * 1_000_000_000) >> 32) as u32)
+        Duration::new(
+            difference >> 32,
+            (((difference & 0xffff_ffff) * 1_000_000_000) >> 32) as u32,
+        )
     }
 }
 
@@ -241,7 +248,10 @@ mod tests {
         // 1970-01-01 00:00:00.5
         let half = NtpTime::from_unix(Duration::from_millis(500));
         assert_eq!(half.0, 2_208_988_800 << 32 | 1 << 31);
-        assert_eq!(half.middle(), ((2_208_988_800_u64 & 0xffff) as u32) << 16 | 0x8000);
+        assert_eq!(
+            half.middle(),
+            ((2_208_988_800_u64 & 0xffff) as u32) << 16 | 0x8000
+        );
         assert_eq!(half.plus_micros(250_000).since(half), Duration::from_millis(250));
         assert_eq!(half.since(half.plus_micros(1)), Duration::ZERO);
         assert_eq!(half.plus_micros(-500_000).0, 2_208_988_800 << 32);

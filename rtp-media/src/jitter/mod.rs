@@ -19,7 +19,12 @@ impl JitterConfig {
     /// Defaults for a clock: 20 ms ticks, [`crate::limits::MAX_DELAY`], no FEC.
     #[must_use]
     pub const fn new(clock: SampleRate) -> Self {
-        Self { clock, tick: Duration::from_millis(20), max_delay: crate::limits::MAX_DELAY, fec: false }
+        Self {
+            clock,
+            tick: Duration::from_millis(20),
+            max_delay: crate::limits::MAX_DELAY,
+            fec: false,
+        }
     }
 }
 

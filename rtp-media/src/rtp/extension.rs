@@ -29,9 +29,15 @@ impl<'a> Elements<'a> {
     #[must_use]
     pub const fn new(profile: u16, bytes: &'a [u8]) -> Self {
         if profile == ONE_BYTE {
-            Self { rest: bytes, two_byte: false }
+            Self {
+                rest: bytes,
+                two_byte: false,
+            }
         } else if profile & 0xfff0 == TWO_BYTE {
-            Self { rest: bytes, two_byte: true }
+            Self {
+                rest: bytes,
+                two_byte: true,
+            }
         } else {
             Self::none()
         }
@@ -40,7 +46,10 @@ impl<'a> Elements<'a> {
     /// No elements.
     #[must_use]
     pub const fn none() -> Self {
-        Self { rest: &[], two_byte: false }
+        Self {
+            rest: &[],
+            two_byte: false,
+        }
     }
 
     /// The data of the first element with this id.
@@ -98,7 +107,10 @@ impl AudioLevel {
     #[must_use]
     pub const fn parse(data: &[u8]) -> Option<Self> {
         match data {
-            &[byte] | &[byte, 0] => Some(Self { voice: byte & 0x80 != 0, minus_dbov: byte & 0x7f }),
+            &[byte] | &[byte, 0] => Some(Self {
+                voice: byte & 0x80 != 0,
+                minus_dbov: byte & 0x7f,
+            }),
             _ => None,
         }
     }
@@ -113,7 +125,10 @@ mod tests {
     fn one_byte_elements_with_padding() {
         let bytes = [0x10, 0xaa, 0x00, 0x00, 0x31, 0x01, 0x02, 0x00];
         let elements: Vec<_> = Elements::new(0xbede, &bytes).collect();
-        assert_eq!(elements, [Element { id: 1, data: &[0xaa] }, Element { id: 3, data: &[1, 2] }]);
+        assert_eq!(
+            elements,
+            [Element { id: 1, data: &[0xaa] }, Element { id: 3, data: &[1, 2] }]
+        );
         assert_eq!(Elements::new(0xbede, &bytes).find(3), Some(&[1, 2][..]));
     }
 
@@ -121,21 +136,50 @@ mod tests {
     fn two_byte_elements_may_be_empty() {
         let bytes = [0x01, 0x00, 0x20, 0x02, 0xaa, 0xbb, 0x00, 0x00];
         let elements: Vec<_> = Elements::new(0x1005, &bytes).collect();
-        assert_eq!(elements, [Element { id: 1, data: &[] }, Element { id: 32, data: &[0xaa, 0xbb] }]);
+        assert_eq!(
+            elements,
+            [
+                Element { id: 1, data: &[] },
+                Element {
+                    id: 32,
+                    data: &[0xaa, 0xbb]
+                }
+            ]
+        );
     }
 
     #[test]
     fn malformed_elements_end_the_list() {
-        assert_eq!(Elements::new(0xbede, &[0x13, 1, 2]).count(), 0, "length beyond the end");
-        assert_eq!(Elements::new(0xbede, &[0x10, 1, 0xf0, 1, 0x20, 1]).count(), 1, "id 15 stops");
+        assert_eq!(
+            Elements::new(0xbede, &[0x13, 1, 2]).count(),
+            0,
+            "length beyond the end"
+        );
+        assert_eq!(
+            Elements::new(0xbede, &[0x10, 1, 0xf0, 1, 0x20, 1]).count(),
+            1,
+            "id 15 stops"
+        );
         assert_eq!(Elements::new(0x1000, &[5]).count(), 0, "no length byte");
         assert_eq!(Elements::new(0x1234, &[0x10, 1]).count(), 0, "another profile");
     }
 
     #[test]
     fn audio_level_of_rfc_6464() {
-        assert_eq!(AudioLevel::parse(&[0x80 | 42]), Some(AudioLevel { voice: true, minus_dbov: 42 }));
-        assert_eq!(AudioLevel::parse(&[127]), Some(AudioLevel { voice: false, minus_dbov: 127 }));
+        assert_eq!(
+            AudioLevel::parse(&[0x80 | 42]),
+            Some(AudioLevel {
+                voice: true,
+                minus_dbov: 42
+            })
+        );
+        assert_eq!(
+            AudioLevel::parse(&[127]),
+            Some(AudioLevel {
+                voice: false,
+                minus_dbov: 127
+            })
+        );
         assert_eq!(AudioLevel::parse(&[]), None);
         assert_eq!(AudioLevel::parse(&[1, 2, 3]), None);
     }

@@ -68,14 +68,23 @@ impl<'a> RtpPacket<'a> {
     /// # Errors
     /// [`RtpError`] with [`Fault::Peer`] when it is not a whole RTP version 2 packet.
     pub fn parse(datagram: &'a [u8]) -> Result<Self, RtpError> {
-        RtpReader::new(datagram).map(|reader| Self { reader }).map_err(|error| match error {
-            RtpReaderError::BufferTooShort(have) => RtpError::Truncated { need: HEADER_LEN, have },
-            RtpReaderError::UnsupportedVersion(version) => RtpError::Version(version),
-            RtpReaderError::HeadersTruncated { header_len, buffer_len } => {
-                RtpError::Truncated { need: header_len, have: buffer_len }
-            }
-            RtpReaderError::PaddingLengthInvalid(count) => RtpError::Padding(count),
-        })
+        RtpReader::new(datagram)
+            .map(|reader| Self { reader })
+            .map_err(|error| match error {
+                RtpReaderError::BufferTooShort(have) => RtpError::Truncated {
+                    need: HEADER_LEN,
+                    have,
+                },
+                RtpReaderError::UnsupportedVersion(version) => RtpError::Version(version),
+                RtpReaderError::HeadersTruncated {
+                    header_len,
+                    buffer_len,
+                } => RtpError::Truncated {
+                    need: header_len,
+                    have: buffer_len,
+                },
+                RtpReaderError::PaddingLengthInvalid(count) => RtpError::Padding(count),
+            })
     }
 
     /// The marker bit; in audio the first packet of a talk spurt (RFC 3551 §4.1).
@@ -128,7 +137,8 @@ impl<'a> RtpPacket<'a> {
     /// The elements of an RFC 8285 header extension; empty when there is none or it is of another kind.
     #[must_use]
     pub fn extension_elements(&self) -> Elements<'a> {
-        self.extension().map_or_else(Elements::none, |(profile, bytes)| Elements::new(profile, bytes))
+        self.extension()
+            .map_or_else(Elements::none, |(profile, bytes)| Elements::new(profile, bytes))
     }
 }
 
@@ -187,7 +197,9 @@ pub fn write_header(buffer: &mut [u8], header: &RtpHeader<'_>) -> Result<usize, 
     for csrc in header.csrcs {
         builder = builder.add_csrc(csrc.0);
     }
-    builder.build_into(buffer).map_err(|_| RtpError::NoSpace { need, have })
+    builder
+        .build_into(buffer)
+        .map_err(|_| RtpError::NoSpace { need, have })
 }
 
 /// Pads the packet of `length` bytes at the start of `buffer` to a multiple of `multiple` bytes (1 to 255) and returns
@@ -240,7 +252,9 @@ mod tests {
         let length = write_header(&mut buffer, &header(&[Ssrc(7)])).unwrap();
         assert_eq!(
             &buffer[..length],
-            &[0x81, 0xe0, 0xff, 0xff, 0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 0, 0, 0, 7]
+            &[
+                0x81, 0xe0, 0xff, 0xff, 0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 0, 0, 0, 7
+            ]
         );
     }
 
@@ -253,7 +267,10 @@ mod tests {
         assert_eq!(&buffer[13..16], &[0, 0, 3]);
         let packet = RtpPacket::parse(&buffer[..total]).unwrap();
         assert_eq!(packet.payload(), &[0xaa]);
-        assert!(matches!(write_padding(&mut buffer[..13], 13, 4), Err(RtpError::NoSpace { need: 16, have: 13 })));
+        assert!(matches!(
+            write_padding(&mut buffer[..13], 13, 4),
+            Err(RtpError::NoSpace { need: 16, have: 13 })
+        ));
     }
 
     #[test]
@@ -265,7 +282,10 @@ mod tests {
             bytes[index] = value;
             RtpPacket::parse(&bytes).err()
         };
-        assert_eq!(RtpPacket::parse(&good[..11]).err(), Some(RtpError::Truncated { need: 12, have: 11 }));
+        assert_eq!(
+            RtpPacket::parse(&good[..11]).err(),
+            Some(RtpError::Truncated { need: 12, have: 11 })
+        );
         assert_eq!(with(0, 0x40), Some(RtpError::Version(1)));
         assert_eq!(with(0, 0x8f), Some(RtpError::Truncated { need: 72, have: 20 }));
         assert_eq!(with(0, 0xa0), Some(RtpError::Padding(0)));
@@ -276,14 +296,23 @@ mod tests {
         let mut extended = good;
         extended[0] |= 0x10;
         extended[14] = 0xff;
-        assert!(matches!(RtpPacket::parse(&extended), Err(RtpError::Truncated { .. })));
+        assert!(matches!(
+            RtpPacket::parse(&extended),
+            Err(RtpError::Truncated { .. })
+        ));
     }
 
     #[test]
     fn too_much_is_refused_on_write() {
         let csrcs = [Ssrc(1); 16];
-        assert_eq!(write_header(&mut [0; 128], &header(&csrcs)), Err(RtpError::TooManyCsrcs(16)));
-        assert_eq!(write_header(&mut [0; 11], &header(&[])), Err(RtpError::NoSpace { need: 12, have: 11 }));
+        assert_eq!(
+            write_header(&mut [0; 128], &header(&csrcs)),
+            Err(RtpError::TooManyCsrcs(16))
+        );
+        assert_eq!(
+            write_header(&mut [0; 11], &header(&[])),
+            Err(RtpError::NoSpace { need: 12, have: 11 })
+        );
     }
 
     proptest! {
