@@ -1,0 +1,64 @@
+//! What an endpoint is told about itself.
+
+use crate::digest::Credentials;
+use crate::message::Method;
+use crate::transaction::TimerValues;
+
+use super::limits;
+
+/// Configuration of an [`Endpoint`](super::Endpoint).
+#[derive(Debug, Clone)]
+pub struct EndpointConfig {
+    /// Goes out as User-Agent in requests and Server in responses.
+    pub user_agent: String,
+    /// User part of the Contact that is made when the application gives none; may be empty.
+    pub contact_user: String,
+    /// Methods that are accepted: Allow, and 405 for the others.
+    pub allow: Vec<Method>,
+    /// Option tags that are understood: Supported, and 420 for the others.
+    pub supported: Vec<String>,
+    /// Body types that are understood: Accept.
+    pub accept: Vec<String>,
+    /// Event packages offered: Allow-Events; empty leaves the header out.
+    pub allow_events: Vec<String>,
+    /// Timer values.
+    pub timers: TimerValues,
+    /// With these a 401 or 407 is answered.
+    pub credentials: Vec<Credentials>,
+    /// The shortest subscription that is granted, seconds: less gets 423.
+    pub min_subscription: u32,
+    /// Transactions of each kind at most; more requests get 503.
+    pub max_transactions: usize,
+    /// Dialogs with one peer address at most.
+    pub max_dialogs_per_peer: usize,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        EndpointConfig {
+            user_agent: concat!("Meet/", env!("CARGO_PKG_VERSION")).to_owned(),
+            contact_user: String::new(),
+            allow: vec![
+                Method::Invite,
+                Method::Ack,
+                Method::Bye,
+                Method::Cancel,
+                Method::Options,
+                Method::Info,
+                Method::Message,
+                Method::Refer,
+                Method::Update,
+                Method::Subscribe,
+                Method::Notify,
+            ],
+            supported: Vec::new(),
+            accept: vec!["application/sdp".to_owned()],
+            allow_events: Vec::new(),
+            timers: TimerValues::default(),
+            credentials: Vec::new(),
+            min_subscription: 30,
+            max_transactions: limits::MAX_TRANSACTIONS,
+            max_dialogs_per_peer: limits::MAX_DIALOGS_PER_PEER,
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! Named limits of transactions, dialogs and subscriptions: what strangers may make the endpoint hold.
+
+use std::time::Duration;
+
+/// Server transactions, and client transactions, at a time. One costs some 4 KiB with its messages: 256 MiB at the
+/// very worst; 65,536 over 32 s is 2,000 requests a second that all linger for timer J.
+pub const MAX_TRANSACTIONS: usize = 65_536;
+
+/// Dialogs with one remote IP address: a whole office or a PSTN trunk behind one NAT fits in, a runaway
+/// dialler does not take the server down.
+pub const MAX_DIALOGS_PER_PEER: usize = 2_000;
+
+/// Early dialogs of one outgoing call: how many branches of a fork are kept apart.
+pub const MAX_EARLY_DIALOGS: usize = 16;
+
+/// 2xx responses of one session that wait for their ACK at a time: the first one and a re-INVITE's.
+pub const MAX_UNACKED: usize = 2;
+
+/// Attempts to get an offer through after 491 before the application is told.
+pub const MAX_GLARE_RETRIES: u8 = 4;
+
+/// Requests from the application within one dialog that may be unanswered by the peer at a time.
+pub const MAX_PENDING_IN_DIALOG: usize = 32;
+
+/// Requests of the peer within one dialog that may wait for the application at a time; more get 500.
+pub const MAX_REQUESTS_IN_DIALOG: usize = 32;
+
+/// Open streams whose input is cut into messages.
+pub const MAX_CONNECTIONS: usize = 16_384;
+
+/// How long an accepted subscription waits for the application's NOTIFY before the endpoint sends an empty one:
+/// RFC 6665 §4.2.1.2 wants one at once.
+pub const NOTIFY_GRACE: Duration = Duration::from_millis(500);
+
+/// The longest subscription or registration that is believed, seconds: a day.
+pub const MAX_EXPIRES: u32 = 86_400;
