@@ -9,7 +9,8 @@ mod next_hop;
 
 use crate::endpoint::Flow;
 use crate::error::HeaderError;
-use crate::headers::NameAddr;
+use crate::headers::{Contacts, NameAddr};
+use crate::ids::Tag;
 use crate::message::{HeaderName, Headers, Method, Request, Response};
 use crate::uri::Uri;
 
@@ -29,8 +30,8 @@ impl DialogId {
     pub fn of_request(request: &Request) -> Option<Self> {
         Some(DialogId {
             call_id: request.headers.get(&HeaderName::CallId)?.to_owned(),
-            local_tag: request.headers.to_tag()?,
-            remote_tag: request.headers.from_tag().unwrap_or_default(),
+            local_tag: request.headers.to_tag()?.to_string(),
+            remote_tag: tag(request.headers.from_tag()),
         })
     }
 
@@ -38,8 +39,8 @@ impl DialogId {
     pub fn of_response(response: &Response) -> Option<Self> {
         Some(DialogId {
             call_id: response.headers.get(&HeaderName::CallId)?.to_owned(),
-            local_tag: response.headers.from_tag()?,
-            remote_tag: response.headers.to_tag().unwrap_or_default(),
+            local_tag: response.headers.from_tag()?.to_string(),
+            remote_tag: tag(response.headers.to_tag()),
         })
     }
 }
@@ -76,7 +77,7 @@ impl Dialog {
             id: DialogId {
                 call_id: headers.call_id()?.as_str().to_owned(),
                 local_tag: local_tag.to_owned(),
-                remote_tag: headers.from_tag().unwrap_or_default(),
+                remote_tag: tag(headers.from_tag()),
             },
             local: format!("{to};tag={local_tag}"),
             remote: from.to_owned(),
@@ -102,8 +103,8 @@ impl Dialog {
         Ok(Dialog {
             id: DialogId {
                 call_id: request.headers.call_id()?.as_str().to_owned(),
-                local_tag: request.headers.from_tag().unwrap_or_default(),
-                remote_tag: headers.to_tag().unwrap_or_default(),
+                local_tag: tag(request.headers.from_tag()),
+                remote_tag: tag(headers.to_tag()),
             },
             local: from.to_owned(),
             remote: to.to_owned(),
@@ -131,8 +132,8 @@ impl Dialog {
         Ok(Dialog {
             id: DialogId {
                 call_id: headers.call_id()?.as_str().to_owned(),
-                local_tag: subscribe.headers.from_tag().unwrap_or_default(),
-                remote_tag: headers.from_tag().unwrap_or_default(),
+                local_tag: tag(subscribe.headers.from_tag()),
+                remote_tag: tag(headers.from_tag()),
             },
             local: local.to_owned(),
             remote: from.to_owned(),
@@ -246,6 +247,10 @@ impl Dialog {
     }
 }
 
+fn tag(tag: Option<Tag>) -> String {
+    tag.map(|tag| tag.as_str().to_owned()).unwrap_or_default()
+}
+
 fn is_target_refresh(method: &Method) -> bool {
     matches!(method, Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer)
 }
@@ -256,8 +261,8 @@ fn target(headers: &Headers) -> Result<Option<Uri>, HeaderError> {
         return Ok(None);
     }
     let uri = match headers.contacts()? {
-        crate::headers::Contacts::List(list) => list.into_iter().next().map(|contact| contact.uri),
-        crate::headers::Contacts::Star => None,
+        Contacts::List(list) => list.into_iter().next().map(|contact| contact.uri),
+        Contacts::Star => None,
     };
     Ok(uri.filter(Uri::is_sip))
 }

@@ -34,3 +34,10 @@ pub const NOTIFY_GRACE: Duration = Duration::from_millis(500);
 
 /// The longest subscription or registration that is believed, seconds: a day.
 pub const MAX_EXPIRES: u32 = 86_400;
+
+/// How long an incoming call may wait for the application before it gets 480. Timer C of any proxy on the way is
+/// three minutes and is put off by our provisional responses.
+pub const MAX_RINGING: Duration = Duration::from_secs(600);
+
+/// How often a provisional response is repeated (RFC 3261 §13.3.1.1).
+pub const RING_INTERVAL: Duration = Duration::from_secs(60);

@@ -16,7 +16,9 @@ mod commands;
 mod config;
 mod event;
 pub mod limits;
+
 mod types;
+
 
 pub use config::EndpointConfig;
 pub use event::{Event, PeerState, SessionEvent, SubscriptionEvent, TerminatedBy};

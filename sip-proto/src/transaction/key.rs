@@ -1,6 +1,8 @@
 //! How messages find their transaction: RFC 3261 §17.1.3 and §17.2.3, and what makes two requests one (§8.2.2.2).
 
 use crate::error::HeaderError;
+use crate::headers::Via;
+use crate::ids::Tag;
 use crate::message::{HeaderName, Method, Request, Response};
 
 /// Finds a client transaction: our branch and the CSeq method (ACK never has one).
@@ -18,9 +20,9 @@ impl ClientKey {
 
     /// The key that a response carries.
     pub fn of(response: &Response) -> Result<Self, HeaderError> {
-        let via = response.headers.top_via()?;
-        let cseq = response.headers.cseq()?;
-        Ok(ClientKey::new(via.branch().unwrap_or(""), cseq.method))
+        let branch = response.headers.top_via()?.branch();
+        let method = response.headers.cseq()?.method;
+        Ok(ClientKey::new(branch.as_ref().map_or("", |branch| branch.as_str()), method))
     }
 }
 
@@ -42,7 +44,7 @@ pub enum ServerKey {
         /// Request-URI.
         uri: String,
         /// From tag.
-        from_tag: Option<String>,
+        from_tag: Option<Tag>,
         /// Call-ID.
         call_id: String,
         /// CSeq number.
@@ -60,17 +62,17 @@ impl ServerKey {
         let method = if *method == Method::Ack { Method::Invite } else { method.clone() };
         let via = request.headers.top_via()?;
         match via.branch() {
-            Some(branch) if is_rfc3261(branch) => Ok(ServerKey::Branch {
-                branch: branch.to_ascii_lowercase(),
-                sent_by: via.sent_by().to_ascii_lowercase(),
+            Some(branch) if branch.is_rfc3261() => Ok(ServerKey::Branch {
+                branch: branch.as_str().to_ascii_lowercase(),
+                sent_by: sent_by(&via),
                 method,
             }),
-            _ => Ok(ServerKey::Rfc2543 {
+            branch => Ok(ServerKey::Rfc2543 {
                 uri: request.uri.to_string(),
                 from_tag: request.headers.from_tag(),
                 call_id: call_id(request),
                 cseq: request.headers.cseq()?.seq,
-                via: format!("{} {}", via.sent_by(), via.branch().unwrap_or("")),
+                via: format!("{} {}", sent_by(&via), branch.as_ref().map_or("", |branch| branch.as_str())),
                 method,
             }),
         }
@@ -80,7 +82,7 @@ impl ServerKey {
 /// Two requests outside a dialog with the same of these, but different transactions, came by two ways (§8.2.2.2).
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct MergeKey {
-    from_tag: Option<String>,
+    from_tag: Option<Tag>,
     call_id: String,
     cseq: u32,
     method: Method,
@@ -105,6 +107,8 @@ fn call_id(request: &Request) -> String {
     request.headers.get(&HeaderName::CallId).unwrap_or("").to_owned()
 }
 
-fn is_rfc3261(branch: &str) -> bool {
-    crate::ids::Branch::new(branch).is_rfc3261()
+fn sent_by(via: &Via) -> String {
+    let (host, port) = via.sent_by();
+    // No port and 5060 are different spellings on purpose: a client repeats its own Via verbatim.
+    format!("{host}:{}", port.unwrap_or(0)).to_ascii_lowercase()
 }

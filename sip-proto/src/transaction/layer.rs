@@ -13,8 +13,8 @@ use super::{Timer, TimerSet, TimerValues};
 use crate::endpoint::schedule::Schedule;
 use crate::endpoint::wire::Wire;
 use crate::endpoint::{Flow, Transport};
-use crate::headers::Via;
-use crate::ids::IdSource;
+use crate::headers::{Via, ViaTransport};
+use crate::ids::{Branch, IdSource};
 use crate::message::{HeaderName, Method, Request, Response, StatusCode};
 
 /// A client transaction's number.
@@ -68,7 +68,7 @@ struct ClientTransaction<C> {
     machine: ClientMachine,
     key: ClientKey,
     request: Request,
-    branch: String,
+    branch: Branch,
     bytes: Vec<u8>,
     ack: Option<Vec<u8>>,
     flow: Flow,
@@ -152,7 +152,7 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         wire: &mut Wire,
         now: Instant,
     ) -> ClientId {
-        let branch = ids.branch().as_str().to_owned();
+        let branch = ids.branch();
         self.send_with_branch(request, branch, flow, owner, wire, now)
     }
 
@@ -167,7 +167,7 @@ impl<C: Copy, S: Copy> Layer<C, S> {
     fn send_with_branch(
         &mut self,
         request: Request,
-        branch: String,
+        branch: Branch,
         flow: Flow,
         owner: C,
         wire: &mut Wire,
@@ -181,7 +181,7 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             ClientMachine::Other(client::Client::new(reliable, self.values, now))
         };
         let bytes = on_the_wire(&request, &flow, &branch);
-        let key = ClientKey::new(&branch, request.method.clone());
+        let key = ClientKey::new(branch.as_str(), request.method.clone());
         wire.transmit(flow, bytes.clone());
         self.client_keys.insert(key.clone(), id);
         self.by_peer.entry((flow.transport, flow.remote)).or_default().insert(id);
@@ -500,9 +500,10 @@ fn derived(invite: &Request, method: Method, to: Option<&str>) -> Request {
 }
 
 /// The bytes of a request with our Via on top. `rport` is always asked for (RFC 3581 §3).
-pub(crate) fn on_the_wire(request: &Request, flow: &Flow, branch: &str) -> Vec<u8> {
+pub(crate) fn on_the_wire(request: &Request, flow: &Flow, branch: &Branch) -> Vec<u8> {
     let mut request = request.clone();
-    let via = Via::for_flow(flow.transport.via_token(), flow.local, branch);
+    let transport = ViaTransport::parse(flow.transport.via_token());
+    let via = Via::new(transport, flow.local.ip().into(), Some(flow.local.port()), branch);
     request.headers.push_front(HeaderName::Via, via);
     request.to_bytes()
 }

@@ -1,0 +1,255 @@
+//! The calling side until the final response: early dialogs, CANCEL, the answer.
+
+use std::time::Instant;
+
+use super::established::{Ending, Established};
+use super::{Phase, Session};
+use crate::dialog::Dialog;
+use crate::endpoint::limits::MAX_EARLY_DIALOGS;
+use crate::endpoint::stack::{ClientUse, Purpose, Stack, put_body};
+use crate::endpoint::{EndpointError, Flow, Outgoing, SessionEvent, SessionId, TerminatedBy};
+use crate::message::{HeaderName, Method, Request, Response};
+use crate::transaction::layer::{ClientId, Delivered};
+
+/// An INVITE of ours that has no final response yet.
+pub(super) struct Calling {
+    tx: ClientId,
+    offered: bool,
+    contact: String,
+    pub(super) early: Vec<Dialog>,
+    cancel: Cancel,
+}
+
+/// How far a CANCEL got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cancel {
+    No,
+    /// §9.1: held back until a provisional response shows that the INVITE arrived.
+    Wanted,
+    /// Sent; if nothing comes until then, the INVITE is given up.
+    Sent { until: Instant },
+}
+
+impl Calling {
+    pub(super) fn deadline(&self) -> Option<(Instant, &'static str)> {
+        match self.cancel {
+            Cancel::Sent { until } => Some((until, "cancelled INVITE unanswered")),
+            _ => None,
+        }
+    }
+}
+
+impl Session {
+    /// Sends the INVITE.
+    pub(crate) fn call(id: SessionId, call: Outgoing, stack: &mut Stack, now: Instant) -> Session {
+        let offered = call.body.is_some();
+        let flow = call.flow;
+        let mut request = outgoing(Method::Invite, call, stack);
+        stack.put_abilities(&mut request.headers);
+        let contact = request.headers.get(&HeaderName::Contact).unwrap_or("").to_owned();
+        let tx = stack.send(request, flow, Purpose::Invite(id), now);
+        let calling = Calling { tx, offered, contact, early: Vec::new(), cancel: Cancel::No };
+        Session { id, caller: true, peer: None, waiting: 0, phase: Phase::Calling(calling) }
+    }
+
+    /// The INVITE went out again with credentials.
+    pub(crate) fn invite_resent(&mut self, tx: ClientId) {
+        if let Phase::Calling(calling) = &mut self.phase {
+            calling.tx = tx;
+        }
+    }
+
+    /// Whether a challenge to the INVITE is still worth an answer.
+    pub(crate) fn wants_retry(&self) -> bool {
+        matches!(&self.phase, Phase::Calling(Calling { cancel: Cancel::No, .. }))
+    }
+
+    /// Asks for the end of an unanswered call (§9.1).
+    pub(crate) fn cancel(&mut self, stack: &mut Stack, now: Instant) -> Result<(), EndpointError> {
+        let Phase::Calling(calling) = &mut self.phase else {
+            return Err(EndpointError::WrongState { command: "cancel" });
+        };
+        if calling.cancel == Cancel::No {
+            calling.cancel = Cancel::Wanted;
+            if stack.layer.is_proceeding(calling.tx) {
+                self.send_cancel(stack, now);
+            }
+        }
+        Ok(())
+    }
+
+    /// A response to the INVITE that no other session state has claimed. True: it was ours.
+    pub(crate) fn on_invite_response(
+        &mut self,
+        delivered: &Delivered<ClientUse>,
+        response: Response,
+        flow: Flow,
+        stack: &mut Stack,
+        now: Instant,
+    ) -> bool {
+        if !matches!(self.phase, Phase::Calling(_)) {
+            return response.status.is_success() && self.repeat_ack(&response, stack);
+        }
+        match response.status.code() {
+            100 => self.on_progress(stack, now),
+            101..=199 => {
+                self.learn_early(delivered, &response, flow, stack);
+                self.on_progress(stack, now);
+                if self.wants_retry() {
+                    stack.emit_session(self.id, SessionEvent::Progress { response });
+                }
+            }
+            200..=299 => self.on_answer(delivered, response, flow, stack, now),
+            _ => {
+                self.finish(stack);
+                stack.emit_session(self.id, SessionEvent::Failed { response: Some(response) });
+            }
+        }
+        true
+    }
+
+    /// Nobody answered the INVITE.
+    pub(crate) fn on_invite_failed(&mut self, stack: &mut Stack) {
+        if matches!(self.phase, Phase::Calling(_)) {
+            self.finish(stack);
+            stack.emit_session(self.id, SessionEvent::Failed { response: None });
+        }
+    }
+
+    pub(super) fn calling_timeout(&mut self, stack: &mut Stack, now: Instant) {
+        let Phase::Calling(Calling { tx, cancel: Cancel::Sent { until }, .. }) = &self.phase else { return };
+        if *until <= now {
+            stack.layer.abandon(*tx);
+            self.on_invite_failed(stack);
+        }
+    }
+
+    /// The caller hung up on an early dialog by BYE, which only callers may; be kind, but end the call.
+    pub(super) fn early_bye(&mut self, request: &Request, stack: &mut Stack, now: Instant) {
+        if let (Phase::Calling(calling), Some(id)) = (&mut self.phase, crate::dialog::DialogId::of_request(request)) {
+            calling.early.retain(|dialog| *dialog.id() != id);
+            stack.dialogs.remove(&id);
+        }
+        // The INVITE is still open and must get its final response.
+        let _ = self.cancel(stack, now);
+    }
+
+    fn on_progress(&mut self, stack: &mut Stack, now: Instant) {
+        if let Phase::Calling(Calling { cancel: Cancel::Wanted, .. }) = &self.phase {
+            self.send_cancel(stack, now);
+        }
+    }
+
+    fn send_cancel(&mut self, stack: &mut Stack, now: Instant) {
+        let until = now + stack.config.timers.transaction();
+        if let Phase::Calling(calling) = &mut self.phase {
+            calling.cancel = Cancel::Sent { until };
+            let owner = ClientUse { purpose: Purpose::Nobody, attempts: 0 };
+            stack.layer.send_cancel(calling.tx, owner, &mut stack.wire, now);
+        }
+    }
+
+    /// §12.1.2: a provisional response with a To tag makes an early dialog, one per branch of a fork.
+    fn learn_early(
+        &mut self,
+        delivered: &Delivered<ClientUse>,
+        response: &Response,
+        flow: Flow,
+        stack: &mut Stack,
+    ) {
+        let id = self.id;
+        let Phase::Calling(calling) = &mut self.phase else { return };
+        let Some(dialog_id) = crate::dialog::DialogId::of_response(response) else { return };
+        if dialog_id.remote_tag.is_empty() {
+            return;
+        }
+        if let Some(known) = calling.early.iter_mut().find(|dialog| *dialog.id() == dialog_id) {
+            known.refresh_target(&response.headers);
+            return;
+        }
+        let room = calling.early.len() < MAX_EARLY_DIALOGS;
+        let dialog = Dialog::of_client(&delivered.request, response, calling.contact.clone(), flow);
+        if let (true, Ok(dialog)) = (room, dialog) {
+            stack.dialogs.insert(dialog_id, crate::endpoint::stack::Usage::Session(id));
+            calling.early.push(dialog);
+        }
+    }
+
+    fn on_answer(
+        &mut self,
+        delivered: &Delivered<ClientUse>,
+        response: Response,
+        flow: Flow,
+        stack: &mut Stack,
+        now: Instant,
+    ) {
+        let Phase::Calling(calling) = &mut self.phase else { return };
+        let (offered, cancelled) = (calling.offered, calling.cancel != Cancel::No);
+        let early = crate::dialog::DialogId::of_response(&response)
+            .and_then(|id| calling.early.iter().position(|dialog| *dialog.id() == id))
+            .map(|index| calling.early.swap_remove(index));
+        let dialog = match early {
+            Some(mut dialog) => {
+                dialog.confirm(&response, flow);
+                Some(dialog)
+            }
+            None => Dialog::of_client(&delivered.request, &response, calling.contact.clone(), flow).ok(),
+        };
+        // The other early dialogs end here; a second 2xx is a fork's (§13.2.2.4).
+        self.finish(stack);
+        let Some(dialog) = dialog else {
+            return stack.emit_session(self.id, SessionEvent::Failed { response: Some(response) });
+        };
+        self.register(&dialog, stack);
+        let cseq = delivered.request.headers.cseq().map_or(1, |cseq| cseq.seq);
+        let mut established = Box::new(Established::new(dialog));
+        if cancelled {
+            // §9.1, §15: the 200 crossed the CANCEL.
+            established.acknowledge(cseq, None, stack);
+            self.phase = Phase::Ending(established, Ending::Due(None));
+            self.send_bye(stack, now);
+            let event = SessionEvent::Terminated { by: TerminatedBy::Local, reason: None };
+            return stack.emit_session(self.id, event);
+        }
+        if offered {
+            established.acknowledge(cseq, None, stack);
+        } else {
+            established.ack_due = Some(cseq);
+        }
+        self.phase = Phase::Established(established);
+        stack.emit_session(self.id, SessionEvent::Answered { response });
+    }
+}
+
+/// The request that an [`Outgoing`] describes.
+pub(crate) fn outgoing(method: Method, call: Outgoing, stack: &mut Stack) -> Request {
+    let mut given = call.headers;
+    let mut request = Request::new(method.clone(), call.target.as_request_uri());
+    let headers = &mut request.headers;
+    headers.push(HeaderName::MaxForwards, 70);
+    for route in &call.route {
+        headers.push(HeaderName::Route, format_args!("<{route}>"));
+    }
+    let from = if call.from.tag().is_some() { call.from } else { call.from.with_tag(&stack.ids.tag()) };
+    headers.push(HeaderName::From, from);
+    headers.push(HeaderName::To, call.to);
+    match given.get(&HeaderName::CallId) {
+        Some(own) => headers.push(HeaderName::CallId, own),
+        None => headers.push(HeaderName::CallId, stack.ids.call_id()),
+    }
+    let cseq = given.cseq().map_or_else(|_| stack.ids.first_cseq(), |cseq| cseq.seq);
+    headers.push(HeaderName::CSeq, format_args!("{cseq} {method}"));
+    for name in [HeaderName::CallId, HeaderName::CSeq, HeaderName::From, HeaderName::To, HeaderName::Via] {
+        given.remove(&name);
+    }
+    let makes_dialog = matches!(method, Method::Invite | Method::Subscribe | Method::Refer);
+    if !given.contains(&HeaderName::Contact) && (makes_dialog || call.contact.is_some()) {
+        match call.contact {
+            Some(uri) => headers.push(HeaderName::Contact, format_args!("<{uri}>")),
+            None => headers.push(HeaderName::Contact, stack.contact(&call.flow)),
+        }
+    }
+    headers.extend(&given);
+    put_body(headers, &mut request.body, call.body);
+    request
+}
