@@ -6,6 +6,7 @@
 
 pub mod baresip;
 pub mod checks;
+pub mod load;
 pub mod probe;
 pub mod process;
 pub mod scenario;

@@ -1,0 +1,291 @@
+//! Foreign phones in rooms of a real server: Debian's baresip (Opus, PCMU) and sipp with a PCMU probe.
+//!
+//! Every phone sends a tone of its own; Goertzel on what each one received says whom it heard.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use workshop::baresip::{Baresip, Options};
+use workshop::probe::Probe;
+use workshop::process::wait_for;
+use workshop::scenario::{Scenario, sdp};
+use workshop::server::Server;
+use workshop::sipp::Sipp;
+use workshop::tone::Recording;
+
+const PATIENCE: Duration = Duration::from_secs(40);
+/// A tone that is there has at least this amplitude (loudness normalisation and several talkers considered) …
+const HEARD: f32 = 0.02;
+/// … and one that is not there at most this.
+const NOT_HEARD: f32 = 0.004;
+
+fn opus(folder: &Path, user: &str, tone: u32) -> Baresip {
+    Baresip::start(folder, &Options::new(user, "opus/48000/2", tone)).unwrap()
+}
+
+fn pcmu(folder: &Path, user: &str, tone: u32) -> Baresip {
+    Baresip::start(folder, &Options::new(user, "PCMU/8000/1", tone)).unwrap()
+}
+
+fn probe(tone: u32) -> Probe {
+    Probe::start(Ipv4Addr::LOCALHOST.into(), tone as f32).unwrap()
+}
+
+/// Asserts that `recording` holds exactly the tones `present` of all `tones`.
+fn assert_hears(who: &str, recording: &Recording, tones: &[u32], present: &[u32]) {
+    let amplitudes: Vec<(u32, f32)> = tones
+        .iter()
+        .map(|t| (*t, recording.amplitude(*t as f32)))
+        .collect();
+    for (tone, amplitude) in &amplitudes {
+        if present.contains(tone) {
+            assert!(*amplitude > HEARD, "{who} should hear {tone} Hz: {amplitudes:?}");
+        } else {
+            assert!(
+                *amplitude < NOT_HEARD,
+                "{who} should not hear {tone} Hz: {amplitudes:?}"
+            );
+        }
+    }
+}
+
+/// Waits until the last 1.5 s of a growing recording hold exactly the tones `present`; fails with what there is.
+fn wait_hears(who: &str, tones: &[u32], present: &[u32], heard: impl Fn() -> Recording) {
+    let right = |recording: &Recording| {
+        recording.seconds() >= 1.5
+            && tones.iter().all(|t| {
+                let amplitude = recording.amplitude(*t as f32);
+                if present.contains(t) {
+                    amplitude > HEARD
+                } else {
+                    amplitude < NOT_HEARD
+                }
+            })
+    };
+    if wait_for(PATIENCE, || Some(heard().last(1.5)).filter(right)).is_none() {
+        assert_hears(who, &heard().last(1.5), tones, present);
+        panic!("{who}: only {} s were recorded", heard().seconds());
+    }
+}
+
+#[test]
+fn phones_hear_all_others_of_their_room_not_themselves_and_nobody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_lan(folder.path(), &[]).unwrap();
+    let tones = [500, 700, 1000, 1300, 1700, 2100];
+    // Red: baresip in Opus and in PCMU, sipp. Blue: baresip in Opus, sipp, sipp.
+    let mut ann = opus(folder.path(), "ann", 500);
+    let mut ben = pcmu(folder.path(), "ben", 700);
+    let mut eve = opus(folder.path(), "eve", 1300);
+    let (cat, fay, gus) = (probe(1000), probe(1700), probe(2100));
+    ann.call(&server.room("red")).unwrap();
+    ben.call(&server.room("red")).unwrap();
+    eve.call(&server.room("blue")).unwrap();
+    let sipp = |name: &str, room: &str, probe: &Probe| {
+        let scenario = Scenario::new(name)
+            .invite(&sdp("127.0.0.1", probe.address.port(), "sendrecv", 1))
+            .expect(200, &["isfocus", "m=audio [1-9]"])
+            .ack(None)
+            .talk(9_000)
+            .bye();
+        Sipp::start(folder.path(), name, &scenario.xml(), server.sip, room, &[]).unwrap()
+    };
+    let calls = [
+        sipp("cat", "red", &cat),
+        sipp("fay", "blue", &fay),
+        sipp("gus", "blue", &gus),
+    ];
+    wait_hears("ann", &tones, &[700, 1000], || ann.heard().unwrap());
+    wait_hears("ben", &tones, &[500, 1000], || ben.heard().unwrap());
+    wait_hears("cat", &tones, &[500, 700], || cat.heard());
+    wait_hears("eve", &tones, &[1700, 2100], || eve.heard().unwrap());
+    wait_hears("fay", &tones, &[1300, 2100], || fay.heard());
+    wait_hears("gus", &tones, &[1300, 1700], || gus.heard());
+    for call in calls {
+        call.finish(PATIENCE).unwrap();
+    }
+    // sipp hung up: those who stay still hear each other, and no longer those who left.
+    wait_hears("ann", &tones, &[700], || ann.heard().unwrap());
+    wait_hears("ben", &tones, &[500], || ben.heard().unwrap());
+    assert_eq!(cat.sequence_gaps(), 0, "the RTP stream to sipp has no gap");
+    ann.hang_up().unwrap();
+    ben.hang_up().unwrap();
+    eve.hang_up().unwrap();
+}
+
+#[test]
+fn hold_and_resume_by_re_invite_keep_the_audio() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_lan(folder.path(), &[]).unwrap();
+    let tones = [500, 1000];
+    let mut ann = opus(folder.path(), "ann", 500);
+    ann.call(&server.room("hold")).unwrap();
+    let cat = probe(1000);
+    let port = cat.address.port();
+    let scenario = Scenario::new("cat")
+        .invite(&sdp("127.0.0.1", port, "sendrecv", 1))
+        .expect(200, &["a=sendrecv"])
+        .ack(None)
+        .talk(4_000)
+        .in_dialog("INVITE", "", Some(&sdp("127.0.0.1", port, "sendonly", 2)))
+        .expect(200, &["a=recvonly"])
+        .ack(None)
+        .talk(3_000)
+        .in_dialog("INVITE", "", Some(&sdp("127.0.0.1", port, "inactive", 3)))
+        .expect(200, &["a=inactive"])
+        .ack(None)
+        .talk(4_000)
+        .in_dialog("INVITE", "", Some(&sdp("127.0.0.1", port, "sendrecv", 4)))
+        .expect(200, &["a=sendrecv"])
+        .ack(None)
+        .talk(5_000)
+        .bye();
+    let call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "hold", &[]).unwrap();
+    wait_hears("ann before", &tones, &[1000], || ann.heard().unwrap());
+    wait_hears("cat before", &tones, &[500], || cat.heard());
+    // inactive: cat still sends, nobody hears it.
+    wait_hears("ann during", &tones, &[], || ann.heard().unwrap());
+    cat.forget();
+    wait_hears("ann after", &tones, &[1000], || ann.heard().unwrap());
+    wait_hears("cat after", &tones, &[500], || cat.heard());
+    call.finish(PATIENCE).unwrap();
+}
+
+#[test]
+fn baresip_holds_and_resumes_and_is_heard_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_lan(folder.path(), &[]).unwrap();
+    let tones = [500, 700];
+    let (mut ann, mut ben) = (opus(folder.path(), "ann", 500), pcmu(folder.path(), "ben", 700));
+    ann.call(&server.room("pause")).unwrap();
+    ben.call(&server.room("pause")).unwrap();
+    wait_hears("ben before", &tones, &[500], || ben.heard().unwrap());
+    ann.command("hold", "").unwrap();
+    wait_hears("ben during", &tones, &[], || ben.heard().unwrap());
+    ann.command("resume", "").unwrap();
+    wait_hears("ben after", &tones, &[500], || ben.heard().unwrap());
+    wait_hears("ann after", &tones, &[700], || ann.heard().unwrap());
+}
+
+#[test]
+fn the_mute_code_works_as_telephone_event_and_as_info() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_lan(folder.path(), &[]).unwrap();
+    let tones = [500, 1000];
+    let mut ann = opus(folder.path(), "ann", 500);
+    ann.call(&server.room("keys")).unwrap();
+    let cat = probe(1000);
+    let relay = |digit: char| format!("Signal={digit}\nDuration=160\n");
+    let info = "Content-Type: application/dtmf-relay\n";
+    let scenario = Scenario::new("cat")
+        .invite(&sdp("127.0.0.1", cat.address.port(), "sendrecv", 1))
+        .expect(200, &["telephone-event/8000"])
+        .ack(None)
+        .talk(12_000)
+        .in_dialog("INFO", info, Some(&relay('*')))
+        .expect_only(200)
+        .in_dialog("INFO", info, Some(&relay('6')))
+        .expect_only(200)
+        .talk(5_000)
+        .bye();
+    let call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "keys", &[]).unwrap();
+    wait_hears("ann before", &tones, &[1000], || ann.heard().unwrap());
+    for digit in ['*', '6'] {
+        cat.press(digit);
+    }
+    wait_hears("ann, cat muted", &tones, &[], || ann.heard().unwrap());
+    // The INFOs of the scenario unmute.
+    wait_hears("ann, cat unmuted", &tones, &[1000], || ann.heard().unwrap());
+    call.finish(PATIENCE).unwrap();
+}
+
+#[test]
+fn an_offerless_invite_gets_an_offer_and_is_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_lan(folder.path(), &[]).unwrap();
+    let tones = [500, 1000];
+    let mut ann = opus(folder.path(), "ann", 500);
+    ann.call(&server.room("late")).unwrap();
+    let cat = probe(1000);
+    let answer = sdp("127.0.0.1", cat.address.port(), "sendrecv", 1);
+    let scenario = Scenario::new("cat")
+        .invite("")
+        .expect(200, &["m=audio [1-9]", "opus/48000/2", "PCMU/8000", "a=sendrecv"])
+        .ack(Some(&answer))
+        .talk(5_000)
+        .bye();
+    let call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "late", &[]).unwrap();
+    wait_hears("ann", &tones, &[1000], || ann.heard().unwrap());
+    wait_hears("cat", &tones, &[500], || cat.heard());
+    call.finish(PATIENCE).unwrap();
+}
+
+#[test]
+fn sipp_joins_over_tcp() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_lan(folder.path(), &[]).unwrap();
+    let mut ann = opus(folder.path(), "ann", 500);
+    ann.call(&server.room("stream")).unwrap();
+    let cat = probe(1000);
+    let scenario = Scenario::new("cat")
+        .invite(&sdp("127.0.0.1", cat.address.port(), "sendrecv", 1))
+        .expect(200, &["transport=tcp"])
+        .ack(None)
+        .talk(4_000)
+        .bye();
+    let call = Sipp::start(
+        folder.path(),
+        "cat",
+        &scenario.xml(),
+        server.sip,
+        "stream",
+        &["-t", "t1"],
+    )
+    .unwrap();
+    wait_hears("cat", &[500, 1000], &[500], || cat.heard());
+    wait_hears("ann", &[500, 1000], &[1000], || ann.heard().unwrap());
+    call.finish(PATIENCE).unwrap();
+}
+
+#[test]
+fn an_offer_of_srtp_only_is_refused_and_never_answered_with_clear_media() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_lan(folder.path(), &[]).unwrap();
+    let cat = probe(1000);
+    let clear = sdp("127.0.0.1", cat.address.port(), "sendrecv", 1);
+    let crypto = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\n";
+    let sealed = clear.replace("RTP/AVP", "RTP/SAVP") + crypto;
+    let refused = Scenario::new("cat")
+        .invite(&sealed)
+        .expect(488, &["Warning:"])
+        .ack_failure();
+    Sipp::start(folder.path(), "sealed", &refused.xml(), server.sip, "sealed", &[])
+        .unwrap()
+        .finish(PATIENCE)
+        .unwrap();
+    // The same crypto line as an option in RTP/AVP is taken as clear.
+    let optional = Scenario::new("cat")
+        .invite(&(clear + crypto))
+        .expect(200, &["m=audio [1-9][0-9]* RTP/AVP "])
+        .ack(None)
+        .talk(200)
+        .bye();
+    Sipp::start(
+        folder.path(),
+        "optional",
+        &optional.xml(),
+        server.sip,
+        "sealed",
+        &[],
+    )
+    .unwrap()
+    .finish(PATIENCE)
+    .unwrap();
+}
