@@ -119,7 +119,7 @@ impl Baresip {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, control_port));
         let control = match &options.namespace {
             None => TcpStream::connect(address)?,
-            Some(name) => crate::server::in_namespace(name, || TcpStream::connect(address))?,
+            Some(name) => crate::namespace::inside(name, || TcpStream::connect(address))?,
         };
         control.set_read_timeout(Some(Duration::from_millis(20)))?;
         Ok(Self {

@@ -105,20 +105,3 @@ pub fn program(name: &str) -> PathBuf {
         .find(|path| path.is_file())
         .unwrap_or_else(|| PathBuf::from(name))
 }
-
-/// Runs `act` on a thread of its own inside the network namespace `name`; sockets it makes stay there.
-pub fn in_namespace<T: Send>(
-    name: &str,
-    act: impl FnOnce() -> std::io::Result<T> + Send,
-) -> std::io::Result<T> {
-    std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                let file = std::fs::File::open(format!("/var/run/netns/{name}"))?;
-                nix::sched::setns(file, nix::sched::CloneFlags::CLONE_NEWNET)?;
-                act()
-            })
-            .join()
-            .unwrap_or_else(|_| Err(std::io::Error::other("the thread in the namespace panicked")))
-    })
-}

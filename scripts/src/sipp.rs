@@ -18,7 +18,7 @@ pub enum SippError {
     Failed {
         /// The scenario's file.
         scenario: String,
-        /// sipp's exit code (RFC-less: 0 all calls right, 1 a call failed, 97 timeout, 255 fatal).
+        /// sipp's exit code (0 all calls right, 1 a call failed, 97 timeout, 255 fatal).
         code: Option<i32>,
         /// Its screen.
         output: String,
@@ -47,11 +47,25 @@ impl Sipp {
         user: &str,
         more: &[&str],
     ) -> Result<Self, SippError> {
+        let mut sipp = Command::new("sipp");
+        sipp.args(["-i", "127.0.0.1"]);
+        Self::start_as(sipp, folder, name, scenario, remote, user, more)
+    }
+
+    /// The same with a sipp command that says where it runs and what it binds.
+    pub fn start_as(
+        mut command: Command,
+        folder: &Path,
+        name: &str,
+        scenario: &str,
+        remote: SocketAddr,
+        user: &str,
+        more: &[&str],
+    ) -> Result<Self, SippError> {
         let folder = folder.join(format!("sipp-{name}"));
         std::fs::create_dir_all(&folder)?;
         let file = folder.join("scenario.xml");
         std::fs::write(&file, scenario)?;
-        let mut command = Command::new("sipp");
         command
             .current_dir(&folder)
             .args([
@@ -64,7 +78,7 @@ impl Sipp {
                 "60",
                 "-timeout_error",
             ])
-            .args(["-i", "127.0.0.1", "-s", user])
+            .args(["-s", user])
             .arg("-sf")
             .arg(&file)
             .args(more)
