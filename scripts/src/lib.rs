@@ -6,6 +6,7 @@
 
 pub mod baresip;
 pub mod checks;
+pub mod demo;
 pub mod load;
 pub mod namespace;
 pub mod probe;
