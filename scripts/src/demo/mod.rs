@@ -14,6 +14,9 @@ use self::evidence::Evidence;
 use crate::process::{Process, wait_for};
 use crate::server::{Server, program};
 
+/// Marks a folder as the demo's own, which it may replace.
+const MARK: &str = ".meet-demo";
+
 /// What the demo was asked for.
 #[derive(Debug, Clone)]
 pub struct Wishes {
@@ -26,12 +29,7 @@ pub struct Wishes {
 /// Runs the demo; true when the evidence holds.
 #[expect(clippy::print_stdout, reason = "the demo talks to the person who started it")]
 pub fn run(wishes: &Wishes) -> Result<bool, Box<dyn std::error::Error>> {
-    let folder = &wishes.folder;
-    if folder.exists() {
-        std::fs::remove_dir_all(folder)?;
-    }
-    std::fs::create_dir_all(folder)?;
-    let folder = &folder.canonicalize()?;
+    let folder = &fresh(&wishes.folder)?;
     let capture = folder.join("meeting.pcapng");
     let server = start(folder, &capture)?;
     println!("meet-server serves sip:{} and http://{}", server.sip, server.http);
@@ -90,6 +88,20 @@ pub fn run(wishes: &Wishes) -> Result<bool, Box<dyn std::error::Error>> {
     Ok(evidence.holds())
 }
 
+/// An empty folder; one that is there already must be an earlier demo's.
+fn fresh(folder: &Path) -> Result<PathBuf, Box<dyn std::error::Error>> {
+    let mark = folder.join(MARK);
+    if mark.exists() {
+        std::fs::remove_dir_all(folder)?;
+    } else if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        let shown = folder.display();
+        return Err(format!("{shown} is not empty and not an earlier demo's: name another folder with --out").into());
+    }
+    std::fs::create_dir_all(folder)?;
+    std::fs::write(mark, "")?;
+    Ok(folder.canonicalize()?)
+}
+
 fn start(folder: &Path, capture: &Path) -> Result<Server, Box<dyn std::error::Error>> {
     let capture = capture.display().to_string();
     Ok(Server::start_lan(&folder.join("data"), &["--capture", &capture])?)
@@ -140,4 +152,38 @@ fn keep(server: &Server) -> std::io::Result<()> {
         println!("Press Enter to end it and see the evidence.");
     }
     std::io::stdin().lock().read_line(&mut String::new()).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_not_the_demos_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("thesis.txt"), "years").unwrap();
+        assert!(fresh(folder.path()).is_err());
+        assert!(folder.path().join("thesis.txt").exists());
+        let own = folder.path().join("demo");
+        let made = fresh(&own).unwrap();
+        std::fs::write(made.join("old.wav"), "").unwrap();
+        assert!(fresh(&own).is_ok() && !own.join("old.wav").exists());
+    }
+
+    #[test]
+    fn sentences_of_the_cast_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let said: Vec<_> = CAST.iter().map(|p| cast::sentence(folder.path(), p).unwrap()).collect();
+        for (i, one) in said.iter().enumerate() {
+            assert!(one.seconds() < cast::SLOT - 0.3, "{}: {} s", CAST[i].name, one.seconds());
+            for (k, other) in said.iter().enumerate() {
+                let mut heard = other.clone();
+                heard.samples.splice(0..0, vec![0.0; 48_000]);
+                heard.samples.extend(vec![0.0; 96_000]);
+                let score = crate::speech::best_match(one, &heard).0;
+                println!("{i} {k} {score:.2}");
+                assert_eq!(score >= crate::speech::HEARD, i == k, "{} in {}: {score}", CAST[i].name, CAST[k].name);
+            }
+        }
+    }
 }
