@@ -96,6 +96,13 @@ impl Scenario {
         self
     }
 
+    /// Takes a 100 when it comes, and waits for the 180.
+    pub fn ring(mut self) -> Self {
+        self.steps
+            .push("<recv response=\"100\" optional=\"true\"/>".to_owned());
+        self.expect_only(180)
+    }
+
     /// Expects exactly this response.
     pub fn expect_only(mut self, status: u16) -> Self {
         self.steps

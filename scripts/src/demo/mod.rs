@@ -93,9 +93,15 @@ fn fresh(folder: &Path) -> Result<PathBuf, Box<dyn std::error::Error>> {
     let mark = folder.join(MARK);
     if mark.exists() {
         std::fs::remove_dir_all(folder)?;
-    } else if folder.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+    } else if folder
+        .read_dir()
+        .is_ok_and(|mut entries| entries.next().is_some())
+    {
         let shown = folder.display();
-        return Err(format!("{shown} is not empty and not an earlier demo's: name another folder with --out").into());
+        return Err(format!(
+            "{shown} is not empty and not an earlier demo's: name another folder with --out"
+        )
+        .into());
     }
     std::fs::create_dir_all(folder)?;
     std::fs::write(mark, "")?;
@@ -173,16 +179,30 @@ mod tests {
     #[test]
     fn sentences_of_the_cast_are_told_apart() {
         let folder = tempfile::tempdir().unwrap();
-        let said: Vec<_> = CAST.iter().map(|p| cast::sentence(folder.path(), p).unwrap()).collect();
+        let said: Vec<_> = CAST
+            .iter()
+            .map(|p| cast::sentence(folder.path(), p).unwrap())
+            .collect();
         for (i, one) in said.iter().enumerate() {
-            assert!(one.seconds() < cast::SLOT - 0.3, "{}: {} s", CAST[i].name, one.seconds());
+            assert!(
+                one.seconds() < cast::SLOT - 0.3,
+                "{}: {} s",
+                CAST[i].name,
+                one.seconds()
+            );
             for (k, other) in said.iter().enumerate() {
                 let mut heard = other.clone();
                 heard.samples.splice(0..0, vec![0.0; 48_000]);
                 heard.samples.extend(vec![0.0; 96_000]);
                 let score = crate::speech::best_match(one, &heard).0;
                 println!("{i} {k} {score:.2}");
-                assert_eq!(score >= crate::speech::HEARD, i == k, "{} in {}: {score}", CAST[i].name, CAST[k].name);
+                assert_eq!(
+                    score >= crate::speech::HEARD,
+                    i == k,
+                    "{} in {}: {score}",
+                    CAST[i].name,
+                    CAST[k].name
+                );
             }
         }
     }
