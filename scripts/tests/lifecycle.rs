@@ -213,26 +213,40 @@ fn create_join_leave_and_cancel_with_meet() {
 fn everybody_gets_a_bye_with_a_reason_when_the_creator_dials_the_end_code() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path(), &[]);
-    let ann = person(folder.path(), &server, "create", "code", "Ann");
-    let cat = Probe::start(Ipv4Addr::LOCALHOST.into(), 1000.0).unwrap();
-    let scenario = Scenario::new("cat")
-        .invite(&sdp("127.0.0.1", cat.address.port(), "sendrecv", 1))
-        .expect(200, &[])
-        .ack(None)
-        .await_request("BYE", &["Reason: SIP.*cause=410"]);
-    let call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "code", &[]).unwrap();
-    wait_people(&ann, &["Ann", "cat"]);
-    let token = events(&ann, "created").pop().unwrap()["token"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let mut cancel = meet(folder.path(), &server, &["cancel", "code", "--token", &token]);
-    assert!(
-        cancel.wait_exit(PATIENCE).unwrap().success(),
-        "{}",
-        cancel.output()
-    );
-    call.finish(PATIENCE).unwrap();
+    let sipp_leg = |name: &str| {
+        Probe::start(Ipv4Addr::LOCALHOST.into(), 1000.0)
+            .map(|p| (name.to_owned(), p))
+            .unwrap()
+    };
+    let (dan, cat) = (sipp_leg("dan"), sipp_leg("cat"));
+    let info = "Content-Type: application/dtmf-relay\n";
+    let digit = |d: char| format!("Signal={d}\nDuration=160\n");
+    let invite = |(name, probe): &(String, Probe)| {
+        Scenario::new(name)
+            .invite(&sdp("127.0.0.1", probe.address.port(), "sendrecv", 1))
+            .expect(200, &[])
+            .ack(None)
+    };
+    let reason = ["Reason: SIP.*cause=410"];
+    let guest = invite(&cat)
+        .in_dialog("INFO", info, Some(&digit('*')))
+        .expect_only(200)
+        .await_request("BYE", &reason);
+    let creator = invite(&dan)
+        .talk(3_000)
+        .in_dialog("INFO", info, Some(&digit('*')))
+        .expect_only(200)
+        .in_dialog("INFO", info, Some(&digit('0')))
+        .expect_only(200)
+        .in_dialog("INFO", info, Some(&digit('#')))
+        .expect_only(200)
+        .await_request("BYE", &reason);
+    let first = Sipp::start(folder.path(), "dan", &creator.xml(), server.sip, "code", &[]).unwrap();
+    wait_meeting(&server, "code", true);
+    let second = Sipp::start(folder.path(), "cat", &guest.xml(), server.sip, "code", &[]).unwrap();
+    first.finish(PATIENCE).unwrap();
+    second.finish(PATIENCE).unwrap();
+    wait_meeting(&server, "code", false);
 }
 
 #[test]
