@@ -324,6 +324,10 @@ mod tests {
         uri: Uri,
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a test needs some instant to start from"
+    )]
     fn fixture(allow_md5: bool) -> Fixture {
         let start = Instant::now();
         Fixture {

@@ -269,13 +269,13 @@ fn header_line(line: &[u8], headers: &mut Headers) -> Result<(), ParseErrorKind>
         if value.contains(&b'\r') {
             return Err(ParseErrorKind::HeaderLine);
         }
-        headers.push_wire(name, value.trim_ascii());
+        headers.push_wire(name, trim_bytes(value));
         return Ok(());
     }
     // RFC 3261 §7.3.1: a line end with the white space around it means one space.
     let mut unfolded = Vec::with_capacity(value.len());
     for part in value.split(|b| *b == b'\n') {
-        let part = part.strip_suffix(b"\r").unwrap_or(part).trim_ascii();
+        let part = trim_bytes(part.strip_suffix(b"\r").unwrap_or(part));
         if part.contains(&b'\r') {
             return Err(ParseErrorKind::HeaderLine);
         }
@@ -288,6 +288,14 @@ fn header_line(line: &[u8], headers: &mut Headers) -> Result<(), ParseErrorKind>
     }
     headers.push_wire(name, &unfolded);
     Ok(())
+}
+
+/// Cuts spaces and tabs off both ends, and nothing else that may count as white space elsewhere.
+fn trim_bytes(mut bytes: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = bytes {
+        bytes = rest;
+    }
+    bytes
 }
 
 /// Cuts lines off a buffer.

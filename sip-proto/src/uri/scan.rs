@@ -174,7 +174,10 @@ pub(super) fn escape_user(user: &str) -> Cow<'_, str> {
 
 /// Escapes what would end a URI parameter; what [`scan_uri`] lets pass stays as it is.
 pub(crate) fn escape_param(text: &str) -> Cow<'_, str> {
-    escape(text, is_param_byte)
+    match check_escapes(text) {
+        Ok(()) => escape(text, is_param_byte),
+        Err(_) => escape(text, |b| is_param_byte(b) && b != b'%'),
+    }
 }
 
 fn escape(text: &str, passes: impl Fn(u8) -> bool) -> Cow<'_, str> {
@@ -183,7 +186,7 @@ fn escape(text: &str, passes: impl Fn(u8) -> bool) -> Cow<'_, str> {
     }
     let mut out = String::with_capacity(text.len() + 8);
     for byte in text.bytes() {
-        // Escaping every byte of a character leaves text; letting some pass must not split one.
+        // All bytes of a character beyond ASCII are escaped, or none.
         if byte.is_ascii() && passes(byte) {
             out.push(char::from(byte));
         } else {
@@ -237,6 +240,7 @@ mod tests {
         assert_eq!(&*unescape("100%"), b"100%");
         assert_eq!(unescape_lossy("%ff"), "\u{fffd}");
         assert_eq!(escape_param("a b;%20"), "a%20b%3B%20");
+        assert_eq!(escape_param("100%"), "100%25");
     }
 
     #[test]
