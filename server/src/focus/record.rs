@@ -32,6 +32,10 @@ pub enum LeaveReason {
     ConnectionLost,
     /// The meeting ended.
     MeetingEnded,
+    /// The server shuts down.
+    Shutdown,
+    /// The answer to our offer did not fit.
+    BadAnswer,
     /// Our side failed (sockets, codec).
     Failed,
 }
@@ -132,6 +136,18 @@ impl EndReason {
 }
 
 impl LeaveReason {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Left,
+        Self::Vanished,
+        Self::Removed,
+        Self::ConnectionLost,
+        Self::MeetingEnded,
+        Self::Shutdown,
+        Self::BadAnswer,
+        Self::Failed,
+    ];
+
     /// The word in the log and in the API.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -140,6 +156,8 @@ impl LeaveReason {
             Self::Removed => "removed",
             Self::ConnectionLost => "connection-lost",
             Self::MeetingEnded => "meeting-ended",
+            Self::Shutdown => "shutdown",
+            Self::BadAnswer => "bad-answer",
             Self::Failed => "failed",
         }
     }

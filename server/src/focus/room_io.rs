@@ -13,6 +13,7 @@ use sip_proto::message::StatusCode;
 use super::api::{ApiReply, RoomApi};
 use super::command::SipCommand;
 use super::ids::{ApiId, LegId};
+use super::names::RoomName;
 use super::negotiate::Negotiation;
 use super::record::{EndReason, StoreRecord};
 
@@ -54,13 +55,10 @@ pub enum RoomInput {
         /// The subscription.
         subscription: SubscriptionId,
     },
-    /// The subscription is over: no NOTIFY may follow, except that an unsubscription still
-    /// gets its last document.
+    /// The subscription is over: no NOTIFY may follow.
     SubscriptionOver {
         /// The subscription.
         subscription: SubscriptionId,
-        /// The subscriber ended it or let it expire, and the last NOTIFY is still owed.
-        last_document: bool,
     },
     /// From the shard.
     Media(MediaEvent),
@@ -193,5 +191,10 @@ pub enum RoomReport {
     /// The room is over. What still comes for it is returned as `Unclaimed`.
     Ended(EndReason),
     /// Came after the end; the focus decides anew.
-    Unclaimed(Box<RoomInput>),
+    Unclaimed {
+        /// The name that the ended room had.
+        name: RoomName,
+        /// What came.
+        input: Box<RoomInput>,
+    },
 }

@@ -1,1 +1,280 @@
 //! The registrar (RFC 3261 §10.3), sans-IO.
+//!
+//! [`Registrar::register`] takes a REGISTER whose sender is already known and allowed, and gives
+//! the response and what the store must keep. A request is processed wholly or not at all.
+//! Bindings end by [`Registrar::handle_timeout`]. Deliberately absent: authentication
+//! (`focus::admission`), GRUU, Path and outbound, and calls to the bindings (a later issue).
+
+mod binding;
+pub mod limits;
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use sip_proto::digest::Ha1;
+use sip_proto::headers::{Contacts, NameAddr};
+use sip_proto::message::{HeaderName, Request, Response, StatusCode};
+use sip_proto::uri::{Scheme, Uri};
+
+use crate::focus::record::{BindingRecord, StoreRecord};
+use binding::{Binding, Refusal, Wish};
+
+/// An account as the store keeps it: no password, only its digests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Account {
+    /// User name; also the user part of the address-of-record.
+    pub user: String,
+    /// What others see, if the phone does not say.
+    pub display: Option<String>,
+    /// One secret for each algorithm that the account allows.
+    pub secrets: Vec<Ha1>,
+}
+
+/// Settings of the registrar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistrarSettings {
+    /// Granted where none is named.
+    pub default_expires: Duration,
+    /// Longest that is granted.
+    pub max_expires: Duration,
+    /// Shorter wishes are answered 423.
+    pub min_expires: Duration,
+    /// Contacts of one address-of-record.
+    pub max_contacts: usize,
+    /// Addresses-of-record.
+    pub max_records: usize,
+}
+
+impl Default for RegistrarSettings {
+    fn default() -> Self {
+        Self {
+            default_expires: limits::DEFAULT_EXPIRES,
+            max_expires: limits::MAX_EXPIRES,
+            min_expires: limits::MIN_EXPIRES,
+            max_contacts: limits::MAX_CONTACTS,
+            max_records: limits::MAX_RECORDS,
+        }
+    }
+}
+
+/// A registered contact.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Registration {
+    /// Canonical address-of-record.
+    pub aor: String,
+    /// The contact as it was registered.
+    pub contact: NameAddr,
+    /// When it ends.
+    pub until: Instant,
+}
+
+/// Bindings of addresses-of-record to contacts.
+#[derive(Debug)]
+pub struct Registrar {
+    settings: RegistrarSettings,
+    records: HashMap<String, Vec<Binding>>,
+    /// No binding ends before this.
+    next_end: Option<Instant>,
+}
+
+impl Registrar {
+    /// A registrar without bindings.
+    pub fn new(settings: RegistrarSettings) -> Self {
+        Self { settings, records: HashMap::new(), next_end: None }
+    }
+
+    /// Processes a REGISTER (RFC 3261 §10.3 steps 5 to 8). `domain_fits` says whether a host is ours.
+    pub fn register(
+        &mut self,
+        request: &Request,
+        domain_fits: impl Fn(&Uri) -> bool,
+        now: Instant,
+    ) -> (Response, Option<StoreRecord>) {
+        match self.process(request, domain_fits, now) {
+            Ok((aor, changed)) => {
+                let mut response = Response::to(request, StatusCode::OK);
+                let bindings = self.records.get(&aor).map(Vec::as_slice).unwrap_or_default();
+                for binding in bindings {
+                    response.headers.push(HeaderName::Contact, binding.contact_with_expires(now));
+                }
+                (response, changed.then(|| self.record_of(aor, now)))
+            }
+            Err(refusal) => (self.refusal_response(request, refusal), None),
+        }
+    }
+
+    /// Takes bindings from an earlier run.
+    pub fn restore(&mut self, aor: &str, kept: &[BindingRecord], now: Instant) {
+        let bindings: Vec<Binding> = kept
+            .iter()
+            .filter_map(|record| Binding::from_record(record, now))
+            .take(self.settings.max_contacts)
+            .collect();
+        if !bindings.is_empty() && self.records.len() < self.settings.max_records {
+            self.records.insert(aor.to_owned(), bindings);
+            self.reckon_next_end();
+        }
+    }
+
+    /// Whether anybody is registered under this URI.
+    pub fn is_registered(&self, uri: &Uri, now: Instant) -> bool {
+        self.records.get(&canonical(uri)).is_some_and(|bindings| bindings.iter().any(|b| b.until > now))
+    }
+
+    /// All bindings that have not ended.
+    pub fn registrations(&self, now: Instant) -> Vec<Registration> {
+        let mut all: Vec<Registration> = self
+            .records
+            .iter()
+            .flat_map(|(aor, bindings)| {
+                bindings.iter().filter(|binding| binding.until > now).map(|binding| Registration {
+                    aor: aor.clone(),
+                    contact: binding.contact.clone(),
+                    until: binding.until,
+                })
+            })
+            .collect();
+        all.sort_by(|a, b| a.aor.cmp(&b.aor).then_with(|| a.until.cmp(&b.until)));
+        all
+    }
+
+    /// When the next binding ends.
+    pub const fn poll_timeout(&self) -> Option<Instant> {
+        self.next_end
+    }
+
+    /// Ends the bindings whose time is over.
+    pub fn handle_timeout(&mut self, now: Instant) -> Vec<StoreRecord> {
+        if self.next_end.is_none_or(|end| end > now) {
+            return Vec::new();
+        }
+        let mut changed = Vec::new();
+        self.records.retain(|aor, bindings| {
+            let before = bindings.len();
+            bindings.retain(|binding| binding.until > now);
+            if bindings.len() != before {
+                changed.push(aor.clone());
+            }
+            !bindings.is_empty()
+        });
+        self.reckon_next_end();
+        changed.into_iter().map(|aor| self.record_of(aor, now)).collect()
+    }
+
+    fn process(
+        &mut self,
+        request: &Request,
+        domain_fits: impl Fn(&Uri) -> bool,
+        now: Instant,
+    ) -> Result<(String, bool), Refusal> {
+        let headers = &request.headers;
+        let to = headers.to().map_err(|_| Refusal::BadRequest)?;
+        if !domain_fits(&request.uri) || !domain_fits(&to.uri) || to.uri.user.is_none() {
+            return Err(Refusal::NotFound);
+        }
+        let aor = canonical(&to.uri);
+        let contacts = headers.contacts().map_err(|_| Refusal::BadRequest)?;
+        // A malformed Expires counts as absent: RFC 3261 §10.2.1.1 wants the default then.
+        let expires = headers.expires().unwrap_or_default();
+        let wish = Wish {
+            call_id: headers.call_id().map_err(|_| Refusal::BadRequest)?,
+            cseq: headers.cseq().map_err(|_| Refusal::BadRequest)?.seq,
+        };
+        let mut bindings = self.records.get(&aor).cloned().unwrap_or_default();
+        bindings.retain(|binding| binding.until > now);
+        let changed = match contacts {
+            Contacts::Star => {
+                if expires != Some(0) {
+                    return Err(Refusal::BadRequest);
+                }
+                for binding in &bindings {
+                    binding.check_order(&wish)?;
+                }
+                bindings.clear();
+                true
+            }
+            Contacts::List(list) => {
+                for contact in &list {
+                    let granted = self.granted(contact, expires)?;
+                    binding::put(&mut bindings, contact, granted, &wish, now)?;
+                }
+                if bindings.len() > self.settings.max_contacts {
+                    return Err(Refusal::TooManyContacts);
+                }
+                !list.is_empty()
+            }
+        };
+        if changed {
+            self.commit(&aor, bindings)?;
+        }
+        Ok((aor, changed))
+    }
+
+    /// RFC 3261 §10.3 step 7: the contact's own wish, the request's, or the default.
+    fn granted(&self, contact: &NameAddr, request: Option<u32>) -> Result<Duration, Refusal> {
+        let wish = contact.expires().or(request).map(u64::from).map(Duration::from_secs);
+        let granted = wish.unwrap_or(self.settings.default_expires).min(self.settings.max_expires);
+        let brief = !granted.is_zero() && granted < self.settings.min_expires;
+        if brief && granted < Duration::from_secs(3_600) { Err(Refusal::TooBrief) } else { Ok(granted) }
+    }
+
+    fn commit(&mut self, aor: &str, mut bindings: Vec<Binding>) -> Result<(), Refusal> {
+        if bindings.is_empty() {
+            self.records.remove(aor);
+        } else {
+            if !self.records.contains_key(aor) && self.records.len() >= self.settings.max_records {
+                return Err(Refusal::Full);
+            }
+            // RFC 3261 §20.10: a higher q is preferred.
+            bindings.sort_by_key(|binding| std::cmp::Reverse(binding.contact.q()));
+            self.records.insert(aor.to_owned(), bindings);
+        }
+        self.reckon_next_end();
+        Ok(())
+    }
+
+    fn reckon_next_end(&mut self) {
+        self.next_end = self.records.values().flatten().map(|binding| binding.until).min();
+    }
+
+    fn record_of(&self, aor: String, now: Instant) -> StoreRecord {
+        let bindings = self.records.get(&aor).map(Vec::as_slice).unwrap_or_default();
+        let bindings = bindings.iter().map(|binding| binding.to_record(now)).collect();
+        StoreRecord::Bindings { aor, bindings }
+    }
+
+    fn refusal_response(&self, request: &Request, refusal: Refusal) -> Response {
+        let mut response = Response::to(request, refusal.status());
+        match refusal {
+            Refusal::TooBrief => {
+                response.headers.set(HeaderName::MinExpires, self.settings.min_expires.as_secs());
+            }
+            Refusal::Full => {
+                response.headers.set(HeaderName::RetryAfter, crate::focus::limits::RETRY_AFTER);
+            }
+            Refusal::TooManyContacts => {
+                response.headers.push(HeaderName::Warning, "399 meet \"too many contacts\"");
+            }
+            Refusal::OutOfOrder => {
+                response.headers.push(HeaderName::Warning, "399 meet \"CSeq is not newer\"");
+            }
+            Refusal::BadRequest | Refusal::NotFound => {}
+        }
+        response
+    }
+}
+
+/// The address-of-record as an index: no parameters, escapes decoded, host and scheme in lower
+/// case (RFC 3261 §10.3 step 5). `sips` is the same address as `sip` here.
+pub fn canonical(uri: &Uri) -> String {
+    let user = uri.user_decoded().unwrap_or_default();
+    let host = uri.host.to_string().to_ascii_lowercase();
+    match (&uri.scheme, uri.port) {
+        (Scheme::Sip, Some(port)) if port != 5060 => format!("sip:{user}@{host}:{port}"),
+        (Scheme::Sips, Some(port)) if port != 5061 => format!("sip:{user}@{host}:{port}"),
+        _ => format!("sip:{user}@{host}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,172 @@
+//! Offer and answer of one leg: from the bodies of its messages to what both sides agreed on.
+//!
+//! [`Negotiation`] wraps the RFC 3264 state machine of `sip_proto` with what a focus brings to
+//! it (codecs, ports, direction) and turns every failure into the answer that goes on the wire.
+//! Deliberately absent: the SIP transactions around it, and the mixer's view (`mixing`).
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use sip_proto::endpoint::Body;
+use sip_proto::message::{Request, StatusCode};
+use sip_proto::sdp;
+use sip_proto::sdp::offer_answer::{
+    AnswerError, AudioFormat, LocalMedia, Negotiated, NegotiatedAudio, OfferAnswer, OfferError, Refusal,
+};
+
+use super::answers::Rejection;
+use super::body::{self, SessionBody};
+use super::leg::LegPorts;
+use super::settings::OpusSettings;
+
+/// Offer and answer of one leg over its whole life.
+#[derive(Debug)]
+pub struct Negotiation {
+    machine: OfferAnswer,
+    opus: OpusSettings,
+    offer_waits: bool,
+    answer_awaited: bool,
+}
+
+/// What a re-INVITE or UPDATE comes to.
+#[derive(Debug)]
+pub enum Reoffered {
+    /// Our answer, and what holds now.
+    Answered(Body, Box<Negotiated>),
+    /// It had no offer: ours, whose answer comes in the ACK.
+    Offered(Body),
+}
+
+impl Negotiation {
+    /// Reads an INVITE. `session_id` goes into `o=`. An offer is tried against our codecs, so that
+    /// nothing is set up for a call that cannot be.
+    ///
+    /// # Errors
+    /// 415, 400, 488 with Warning.
+    pub fn of_invite(request: &Request, session_id: u64, opus: OpusSettings) -> Result<Self, Rejection> {
+        let mut negotiation = Self {
+            machine: OfferAnswer::new(session_id),
+            opus,
+            offer_waits: false,
+            answer_awaited: false,
+        };
+        if let SessionBody::Sdp(offer) = body::session_body(request)? {
+            negotiation.take_offer(offer)?;
+            let trial = LegPorts { address: IpAddr::V4(Ipv4Addr::LOCALHOST), rtp: 9, rtcp: None };
+            negotiation.machine.clone().create_answer(&negotiation.local(trial)).map_err(refused)?;
+        }
+        Ok(negotiation)
+    }
+
+    /// What was agreed on last.
+    pub fn agreed(&self) -> Option<&NegotiatedAudio> {
+        self.machine.established().map(|negotiated| &negotiated.audio)
+    }
+
+    /// Whether the peer's offer waits for [`Self::answer`]; otherwise we must [`Self::offer`].
+    pub const fn has_offer(&self) -> bool {
+        self.offer_waits
+    }
+
+    /// Whether the ACK must bring the answer to our offer.
+    pub const fn awaits_answer(&self) -> bool {
+        self.answer_awaited
+    }
+
+    /// Answers the peer's offer.
+    ///
+    /// # Errors
+    /// 488 with Warning, and what [`Refusal`] says.
+    pub fn answer(&mut self, ports: LegPorts) -> Result<(Body, Box<Negotiated>), Rejection> {
+        self.offer_waits = false;
+        let (answer, negotiated) = self.machine.create_answer(&self.local(ports)).map_err(refused)?;
+        Ok((Body::sdp(answer.to_string()), Box::new(negotiated)))
+    }
+
+    /// Makes our offer.
+    ///
+    /// # Errors
+    /// 491 or 500: another exchange is under way.
+    pub fn offer(&mut self, ports: LegPorts) -> Result<Body, Rejection> {
+        let offer = self.machine.create_offer(&self.local(ports)).map_err(|error| match error {
+            OfferError::OutOfTurn => Rejection::new(StatusCode::REQUEST_PENDING),
+            OfferError::LocalMedia => Rejection::new(StatusCode::SERVER_INTERNAL_ERROR),
+        })?;
+        self.answer_awaited = true;
+        Ok(Body::sdp(offer.to_string()))
+    }
+
+    /// Takes the answer that came with an ACK.
+    ///
+    /// # Errors
+    /// It does not fit; what held before holds on.
+    pub fn take_answer(
+        &mut self,
+        content_type: Option<&str>,
+        bytes: &[u8],
+    ) -> Result<Box<Negotiated>, AnswerError> {
+        self.answer_awaited = false;
+        let answer = body::find_sdp(content_type.unwrap_or(body::SDP), bytes).unwrap_or_default();
+        match sdp::parse(answer) {
+            Ok(answer) => self.machine.receive_answer(answer).map(Box::new),
+            Err(error) => {
+                self.machine.rollback();
+                Err(AnswerError::Unreadable(error))
+            }
+        }
+    }
+
+    /// Answers a re-INVITE or UPDATE in place.
+    ///
+    /// # Errors
+    /// 415, 400, 488, 491; what held before holds on (RFC 3261 §14.2).
+    pub fn reoffer(&mut self, request: &Request, ports: LegPorts) -> Result<Reoffered, Rejection> {
+        match body::session_body(request)? {
+            SessionBody::Sdp(offer) => {
+                self.take_offer(offer)?;
+                let (body, negotiated) = self.answer(ports)?;
+                Ok(Reoffered::Answered(body, negotiated))
+            }
+            SessionBody::None => self.offer(ports).map(Reoffered::Offered),
+        }
+    }
+
+    /// Gives up an exchange under way.
+    pub fn rollback(&mut self) {
+        self.offer_waits = false;
+        self.answer_awaited = false;
+        self.machine.rollback();
+    }
+
+    fn take_offer(&mut self, offer: &[u8]) -> Result<(), Rejection> {
+        let offer = sdp::parse(offer).map_err(|error| refused(Refusal::Unreadable(error)))?;
+        self.machine.receive_offer(offer).map_err(refused)?;
+        self.offer_waits = true;
+        Ok(())
+    }
+
+    /// What the focus offers and answers with. The peer's order of codecs is followed in
+    /// answers (RFC 3264 §6.1): whoever sets up a phone decides what it uses.
+    fn local(&self, ports: LegPorts) -> LocalMedia {
+        let mut local = LocalMedia::new(ports.address, ports.rtp);
+        let opus_fmtp = format!("useinbandfec=1;maxaveragebitrate={}", self.opus.bitrate.max(32_000));
+        local.formats = vec![
+            AudioFormat::opus(96, Some(opus_fmtp)),
+            AudioFormat::g722(),
+            AudioFormat::pcmu(),
+            AudioFormat::pcma(),
+        ];
+        local.rtcp_port = ports.rtcp;
+        local.prefer_local = false;
+        local
+    }
+}
+
+/// The answer on the wire to an offer that cannot be agreed to.
+fn refused(refusal: Refusal) -> Rejection {
+    let status = StatusCode::new(refusal.status()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE);
+    let rejection = Rejection::new(status);
+    match refusal.warning() {
+        Some((code, text)) => rejection.warn(code, &text),
+        None => rejection,
+    }
+}
