@@ -15,12 +15,13 @@ pub mod body;
 pub mod command;
 pub mod digits;
 pub mod directory;
-pub mod directory;
 #[expect(
     clippy::module_inception,
     reason = "DESIGN §2 names the file: the focus itself beside its parts"
 )]
 mod focus;
+mod meetings;
+pub mod entrance;
 pub mod ids;
 pub mod io;
 pub mod leg;

@@ -1,0 +1,380 @@
+//! What a new request comes to: gate, target, room.
+//!
+//! | request | to the server or factory | to a living room | to a name just ended | to a free name |
+//! |---|---|---|---|---|
+//! | INVITE | factory: a new room; else 404 | joins | 410 | `--lan`: a new room; else 404, or 480 for a registered person |
+//! | SUBSCRIBE conference | 404 | accepted | 410 | 404 |
+//! | OPTIONS | 200 with the API's URL | 200, `isfocus` | 410 | as an INVITE would fare |
+//! | REGISTER | the registrar | | | |
+//!
+//! Deliberately absent: requests within a dialog, which the endpoint gives to their session.
+
+use std::time::Instant;
+
+use sip_proto::endpoint::{Flow, ServerTx, SessionId, SubscriptionId};
+use sip_proto::headers::Authorization;
+use sip_proto::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
+use sip_proto::uri::Uri;
+
+use super::admission::{Caller, Verdict};
+use super::answers::{self, Rejection};
+use super::body;
+use super::command::SipCommand;
+use super::directory::Standing;
+use super::focus::{Focus, Stage};
+use super::ids::{LookupId, RoomId};
+use super::io::FocusOutput;
+use super::limits;
+use super::names::{self, RoomName};
+use super::negotiate::Negotiation;
+use super::policy::{self, Target};
+use super::room_io::{Join, Person, RoomInput};
+use super::settings::Admittance;
+use crate::registrar::Account;
+
+/// By which command a new request is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// INVITE.
+    Call(SessionId),
+    /// SUBSCRIBE.
+    Watch(SubscriptionId),
+    /// Anything else.
+    Other(ServerTx),
+}
+
+/// A request that waits for its account.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) door: Door,
+    pub(super) request: Request,
+    pub(super) deadline: Instant,
+    flow: Flow,
+    auth: Box<Authorization>,
+}
+
+impl Focus {
+    /// A request from outside any dialog.
+    pub(super) fn arrive(&mut self, door: Door, request: Request, flow: Flow, now: Instant) {
+        if self.stage != Stage::Open && !matches!(door, Door::Other(_)) {
+            return self.refuse(door, &request, Rejection::unavailable());
+        }
+        // Whoever asks what this server can do needs no account; whoever asks about a room does.
+        let open = request.method == Method::Options
+            && matches!(self.target(&request.uri), Target::Server | Target::Factory { .. });
+        match self.gate.screen(&request, flow.remote.ip(), open, now) {
+            Verdict::Pass(caller) => self.admitted(door, &request, &flow, &caller, now),
+            Verdict::Refuse(rejection) => self.refuse(door, &request, rejection),
+            Verdict::LookUp(auth) => {
+                if self.waiting.len() >= limits::MAX_PENDING_LOOKUPS {
+                    return self.refuse(door, &request, Rejection::unavailable());
+                }
+                self.next_lookup += 1;
+                let id = LookupId(self.next_lookup);
+                let realm = self.gate.realm().to_owned();
+                self.push(FocusOutput::LookUp { id, realm, user: auth.username.clone() });
+                let deadline = now + limits::LOOKUP_TIMEOUT;
+                self.waiting.insert(id, Waiting { door, request, deadline, flow, auth });
+            }
+        }
+    }
+
+    /// The store has answered.
+    pub(super) fn account_found(&mut self, id: LookupId, account: Option<&Account>, now: Instant) {
+        let Some(Waiting { door, request, flow, auth, .. }) = self.waiting.remove(&id) else { return };
+        match self.gate.judge(&request, &auth, account, now) {
+            Verdict::Pass(caller) => self.admitted(door, &request, &flow, &caller, now),
+            Verdict::Refuse(rejection) => self.refuse(door, &request, rejection),
+            Verdict::LookUp(_) => {}
+        }
+    }
+
+    /// What came back from a room that was over when it arrived: the name decides anew.
+    pub(super) fn unclaimed(&mut self, name: &RoomName, input: RoomInput, now: Instant) {
+        match input {
+            RoomInput::Join(join) => {
+                let session = join.session;
+                if let Err(Rejection { status, headers }) = self.place(name, *join, now) {
+                    self.sessions.remove(&session);
+                    self.sip(SipCommand::Reject { session, status, headers });
+                }
+            }
+            RoomInput::Subscribe { subscription, expires, flow } => {
+                self.subscriptions.remove(&subscription);
+                match self.directory.standing(name, now) {
+                    Standing::Living(room) => self.watch(room, subscription, expires, flow, now),
+                    standing => {
+                        let Rejection { status, headers } = absent(standing);
+                        self.sip(SipCommand::RejectSubscription { subscription, status, headers });
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn admitted(&mut self, door: Door, request: &Request, flow: &Flow, caller: &Caller, now: Instant) {
+        let outcome = match door {
+            Door::Call(session) => self.call(session, request, flow, caller, now),
+            Door::Watch(subscription) => self.subscribe(subscription, request, flow, caller, now),
+            Door::Other(tx) => {
+                let response = self.answer_other(request, flow, caller, now);
+                response.map(|response| self.sip(SipCommand::Respond { tx, response }))
+            }
+        };
+        if let Err(rejection) = outcome {
+            self.refuse(door, request, rejection);
+        }
+    }
+
+    fn call(
+        &mut self,
+        session: SessionId,
+        request: &Request,
+        flow: &Flow,
+        caller: &Caller,
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        let from = request.headers.from().map_err(|_| Rejection::new(StatusCode::BAD_REQUEST))?;
+        if !caller.may_be(&from.uri) {
+            return Err(Rejection::new(StatusCode::FORBIDDEN));
+        }
+        let subject = subject_of(request);
+        let target = self.target(&request.uri);
+        // The name is judged before the body, and the body before anything is made.
+        if let Target::Room(name) = &target {
+            self.check_reachable(name, &request.uri, now)?;
+        }
+        let session_id = self.random_u64();
+        let negotiation = Negotiation::of_invite(request, session_id, self.settings.room.opus)?;
+        let join = Join {
+            session,
+            flow: *flow,
+            person: person_of(request, caller),
+            creator_token: None,
+            negotiation,
+        };
+        match target {
+            Target::Factory { wanted } => {
+                let name = self.factory_name(wanted.as_deref(), subject.as_deref(), now)?;
+                self.make_and_join(name, subject, join, now)
+            }
+            Target::Room(name) => self.place(&name, join, now),
+            Target::Server | Target::Other => Err(Rejection::new(StatusCode::NOT_FOUND)),
+        }
+    }
+
+    /// Joins a living room, or makes it where that is allowed.
+    fn place(&mut self, name: &RoomName, join: Join, now: Instant) -> Result<(), Rejection> {
+        match self.directory.standing(name, now) {
+            Standing::Living(room) => {
+                self.enter(room, join, now);
+                Ok(())
+            }
+            Standing::Free if self.settings.admittance == Admittance::Lan => {
+                self.make_and_join(name.clone(), None, join, now)
+            }
+            standing => Err(absent(standing)),
+        }
+    }
+
+    fn make_and_join(
+        &mut self,
+        name: RoomName,
+        subject: Option<String>,
+        mut join: Join,
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        let uri = answers::room_uri(&name, &join.flow).to_string();
+        let first_wait = self.settings.empty_grace;
+        let creator = join.person.uri.clone();
+        let (room, token) = self
+            .open_room(name, subject, uri, creator, first_wait, now)
+            .ok_or_else(Rejection::unavailable)?;
+        join.creator_token = Some(token);
+        self.enter(room, join, now);
+        Ok(())
+    }
+
+    fn enter(&mut self, room: RoomId, join: Join, now: Instant) {
+        self.sessions.insert(join.session, room);
+        self.to_room(room, RoomInput::Join(Box::new(join)), now);
+    }
+
+    /// Whether an INVITE to this name could come to a room at all.
+    fn check_reachable(&self, name: &RoomName, uri: &Uri, now: Instant) -> Result<(), Rejection> {
+        if let Standing::Living(_) = self.directory.standing(name, now) {
+            return Ok(());
+        }
+        if self.registrar.is_registered(uri, now) {
+            let later = "calls between registered people are not offered yet";
+            return Err(Rejection::new(StatusCode::TEMPORARILY_UNAVAILABLE).warn(399, later));
+        }
+        match self.directory.standing(name, now) {
+            Standing::Free if self.settings.admittance == Admittance::Lan => Ok(()),
+            standing => Err(absent(standing)),
+        }
+    }
+
+    /// The name of a room that the factory is to make: see `server/docs/conference-extension.md`.
+    fn factory_name(
+        &mut self,
+        wanted: Option<&str>,
+        subject: Option<&str>,
+        now: Instant,
+    ) -> Result<RoomName, Rejection> {
+        if let Some(wanted) = wanted {
+            let name = RoomName::parse(wanted)
+                .map_err(|error| Rejection::new(StatusCode::BAD_REQUEST).warn(399, &error.to_string()))?;
+            return match self.directory.standing(&name, now) {
+                Standing::Free if !self.is_factory(&name) => Ok(name),
+                Standing::Ended => Err(absent(Standing::Ended)),
+                Standing::Free | Standing::Living(_) => Err(Rejection::new(StatusCode::BUSY_HERE)
+                    .warn(399, "a meeting of this name exists")),
+            };
+        }
+        let stem = subject.and_then(RoomName::from_subject);
+        Ok(self.free_name(stem, now))
+    }
+
+    fn subscribe(
+        &mut self,
+        subscription: SubscriptionId,
+        request: &Request,
+        flow: &Flow,
+        caller: &Caller,
+        now: Instant,
+    ) -> Result<(), Rejection> {
+        let package = request.headers.event().ok().flatten().map(|event| event.package);
+        if package.as_deref() != Some(answers::CONFERENCE_EVENT) {
+            return Err(Rejection::new(StatusCode::BAD_EVENT)
+                .with(HeaderName::AllowEvents, answers::CONFERENCE_EVENT));
+        }
+        let from = request.headers.from().map_err(|_| Rejection::new(StatusCode::BAD_REQUEST))?;
+        if !caller.may_be(&from.uri) {
+            return Err(Rejection::new(StatusCode::FORBIDDEN));
+        }
+        let Target::Room(name) = self.target(&request.uri) else {
+            return Err(Rejection::new(StatusCode::NOT_FOUND));
+        };
+        let Standing::Living(room) = self.directory.standing(&name, now) else {
+            return Err(absent(self.directory.standing(&name, now)));
+        };
+        let wish = request.headers.expires().unwrap_or_default().unwrap_or(limits::MAX_SUBSCRIPTION);
+        self.watch(room, subscription, wish.min(limits::MAX_SUBSCRIPTION), *flow, now);
+        Ok(())
+    }
+
+    fn watch(&mut self, room: RoomId, subscription: SubscriptionId, expires: u32, flow: Flow, now: Instant) {
+        if expires > 0 {
+            self.subscriptions.insert(subscription, room);
+        }
+        self.to_room(room, RoomInput::Subscribe { subscription, expires, flow }, now);
+    }
+
+    fn answer_other(
+        &mut self,
+        request: &Request,
+        flow: &Flow,
+        caller: &Caller,
+        now: Instant,
+    ) -> Result<Response, Rejection> {
+        match request.method {
+            Method::Register => {
+                let to = request.headers.to().map_err(|_| Rejection::new(StatusCode::BAD_REQUEST))?;
+                // RFC 3261 §10.3 step 4: nobody registers for somebody else.
+                if !caller.may_be(&to.uri) {
+                    return Err(Rejection::new(StatusCode::FORBIDDEN));
+                }
+                let domains = &self.settings.domains;
+                let (response, record) =
+                    self.registrar.register(request, |uri| is_domain(domains, uri), now);
+                if let Some(record) = record {
+                    self.push(FocusOutput::Record(record));
+                }
+                Ok(response)
+            }
+            Method::Options => self.options(request, flow, now),
+            Method::Bye | Method::Info | Method::Notify | Method::Update | Method::Prack => {
+                Err(Rejection::new(StatusCode::CALL_DOES_NOT_EXIST))
+            }
+            _ => Err(Rejection::new(StatusCode::NOT_IMPLEMENTED)),
+        }
+    }
+
+    /// RFC 3261 §11.2: the status that an INVITE would get, and what we can do.
+    fn options(&self, request: &Request, flow: &Flow, now: Instant) -> Result<Response, Rejection> {
+        let mut response = Response::to(request, StatusCode::OK);
+        let contact = match self.target(&request.uri) {
+            Target::Room(name) => {
+                self.check_reachable(&name, &request.uri, now)?;
+                answers::focus_contact(&name, flow)
+            }
+            Target::Server | Target::Factory { .. } => answers::server_contact(flow),
+            Target::Other => return Err(Rejection::new(StatusCode::NOT_FOUND)),
+        };
+        let headers = &mut response.headers;
+        headers.set(HeaderName::Contact, contact);
+        headers.set(HeaderName::Accept, body::SDP);
+        headers.set(HeaderName::AcceptEncoding, "identity");
+        headers.set(HeaderName::AcceptLanguage, "en");
+        headers.set(HeaderName::AllowEvents, answers::CONFERENCE_EVENT);
+        self.add_api_url(headers);
+        Ok(response)
+    }
+
+    fn add_api_url(&self, headers: &mut Headers) {
+        if let Some(url) = &self.settings.api_url {
+            headers.set(HeaderName::CallInfo, answers::call_info(url, None));
+        }
+    }
+
+    fn target(&self, uri: &Uri) -> Target {
+        if !is_domain(&self.settings.domains, uri) {
+            return Target::Other;
+        }
+        let user = uri.user_decoded();
+        policy::target(user.as_deref(), uri.params.get("room"), &self.settings.factory_user)
+    }
+}
+
+/// What is said of a name that has no living room.
+fn absent(standing: Standing) -> Rejection {
+    match standing {
+        Standing::Ended => Rejection::new(StatusCode::GONE),
+        Standing::Free | Standing::Living(_) => Rejection::new(StatusCode::NOT_FOUND),
+    }
+}
+
+/// Whether the host is ours: any address, any name where no domains are set, else those.
+fn is_domain(domains: &[String], uri: &Uri) -> bool {
+    domains.is_empty()
+        || uri.host.ip().is_some()
+        || domains.iter().any(|domain| domain.eq_ignore_ascii_case(&uri.host.to_string()))
+}
+
+fn subject_of(request: &Request) -> Option<String> {
+    let subject = request.headers.get(&HeaderName::Subject)?;
+    names::clean_text(subject, limits::MAX_SUBJECT)
+}
+
+fn person_of(request: &Request, caller: &Caller) -> Person {
+    let headers = &request.headers;
+    let from = headers.from().ok();
+    let given = from.as_ref().and_then(|from| from.display.as_deref());
+    let user = from.as_ref().and_then(|from| from.uri.user_decoded());
+    let display = [given, caller.display(), user.as_deref()]
+        .into_iter()
+        .flatten()
+        .find_map(|text| names::clean_text(text, limits::MAX_DISPLAY_NAME))
+        .unwrap_or_else(|| "Guest".to_owned());
+    Person {
+        display,
+        uri: from.map(|from| from.uri.address_of_record().to_string()).unwrap_or_default(),
+        account: caller.account().map(str::to_owned),
+        user_agent: headers
+            .get(&HeaderName::UserAgent)
+            .and_then(|text| names::clean_text(text, limits::MAX_USER_AGENT)),
+        call_id: headers.call_id().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+    }
+}

@@ -1,0 +1,227 @@
+//! Making rooms, and what the API may do with them.
+
+use std::time::{Duration, Instant};
+
+use rand_core::Rng;
+use subtle::ConstantTimeEq;
+
+use super::api::{ApiRefusal, ApiReply, ApiRequest, Authority, MeetingView, RegistrationView, RoomApi};
+use super::directory::{RoomEntry, Standing};
+use super::focus::{Focus, Stage};
+use super::ids::{ApiId, RoomId};
+use super::io::FocusOutput;
+use super::limits;
+use super::names::{self, RoomName};
+use super::record::{EndReason, StoreRecord};
+use super::room::RoomSetup;
+use super::room_io::RoomInput;
+
+impl Focus {
+    /// A request of the API: answered here, or passed on to the room, which answers.
+    pub(super) fn api(&mut self, id: ApiId, request: ApiRequest, now: Instant) {
+        let reply = match request {
+            ApiRequest::List => {
+                let mut meetings: Vec<MeetingView> =
+                    self.directory.iter().map(|(_, entry)| self.view(entry, now)).collect();
+                meetings.sort_by(|a, b| a.name.cmp(&b.name));
+                Ok(Some(ApiReply::Meetings(meetings)))
+            }
+            ApiRequest::Show { name } => self.find(&name, now).and_then(|room| {
+                let entry = self.directory.get(room).ok_or(ApiRefusal::NoSuchMeeting)?;
+                Ok(Some(ApiReply::Meeting(self.view(entry, now))))
+            }),
+            ApiRequest::Create { name, subject } => {
+                self.create(name.as_deref(), subject.as_deref(), now).map(Some)
+            }
+            ApiRequest::End { name, authority } => self.end_by_api(id, &name, &authority, now),
+            ApiRequest::Participants { name } => {
+                self.find(&name, now).map(|room| self.pass_on(id, room, RoomApi::Participants, now))
+            }
+            ApiRequest::Remove { name, leg, authority } => self
+                .authorised(&name, &authority, now)
+                .map(|room| self.pass_on(id, room, RoomApi::Remove(leg), now)),
+            ApiRequest::Mute { name, leg, muted, authority } => self
+                .authorised(&name, &authority, now)
+                .map(|room| self.pass_on(id, room, RoomApi::Mute(leg, muted), now)),
+            ApiRequest::Registrations => Ok(Some(ApiReply::Registrations(self.registrations(now)))),
+        };
+        match reply {
+            Ok(Some(reply)) => self.push(FocusOutput::ApiReply { id, reply }),
+            Ok(None) => {}
+            Err(refusal) => self.push(FocusOutput::ApiReply { id, reply: ApiReply::Refused(refusal) }),
+        }
+    }
+
+    /// Opens a room and has its task started. `None` at the limit, or when the name is not free.
+    pub(super) fn open_room(
+        &mut self,
+        name: RoomName,
+        subject: Option<String>,
+        uri: String,
+        creator: String,
+        first_wait: Duration,
+        now: Instant,
+    ) -> Option<(RoomId, String)> {
+        if self.directory.len() >= self.settings.max_rooms || self.stage != Stage::Open {
+            return None;
+        }
+        let token = format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64());
+        let id = self.directory.open(name.clone(), subject.clone(), token.clone(), now)?;
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        tracing::info!(room = %name, %creator, "meeting created");
+        self.push(FocusOutput::Record(StoreRecord::MeetingCreated {
+            room: id,
+            name: name.to_string(),
+            subject: subject.clone(),
+            creator,
+        }));
+        let api_url = match &self.settings.api_url {
+            Some(url) => format!("{url}/api/v1/meetings/{name}"),
+            None => uri.clone(),
+        };
+        self.push(FocusOutput::SpawnRoom(Box::new(RoomSetup {
+            id,
+            name,
+            subject,
+            uri,
+            api_url,
+            first_wait,
+            empty_grace: self.settings.empty_grace,
+            limits: self.settings.room.clone(),
+            seed,
+        })));
+        Some((id, token))
+    }
+
+    /// A free name: the stem, the stem with a number, or an invented one.
+    pub(super) fn free_name(&mut self, stem: Option<RoomName>, now: Instant) -> RoomName {
+        let fits = |focus: &Self, name: &RoomName| {
+            focus.directory.standing(name, now) == Standing::Free && !focus.is_factory(name)
+        };
+        if let Some(stem) = stem {
+            let numbered = (2..100).map(|number| stem.numbered(number));
+            let candidates = std::iter::once(stem.clone()).chain(numbered);
+            if let Some(name) = candidates.into_iter().find(|name| fits(self, name)) {
+                return name;
+            }
+        }
+        for _ in 0..50 {
+            let name = RoomName::invent(&mut self.rng);
+            if fits(self, &name) {
+                return name;
+            }
+        }
+        let name = RoomName::invent(&mut self.rng);
+        name.numbered(self.rng.next_u32() % 10_000_000)
+    }
+
+    /// Whether the name would hide behind the factory's.
+    pub(super) fn is_factory(&self, name: &RoomName) -> bool {
+        name.as_str().eq_ignore_ascii_case(&self.settings.factory_user)
+    }
+
+    pub(super) fn random_u64(&mut self) -> u64 {
+        self.rng.next_u64()
+    }
+
+    fn create(
+        &mut self,
+        name: Option<&str>,
+        subject: Option<&str>,
+        now: Instant,
+    ) -> Result<ApiReply, ApiRefusal> {
+        if self.stage != Stage::Open {
+            return Err(ApiRefusal::ShuttingDown);
+        }
+        let subject = subject.and_then(|subject| names::clean_text(subject, limits::MAX_SUBJECT));
+        let name = match name {
+            Some(name) => {
+                let name = RoomName::parse(name).map_err(|_| ApiRefusal::BadName)?;
+                match self.directory.standing(&name, now) {
+                    Standing::Living(_) => return Err(ApiRefusal::NameInUse),
+                    Standing::Ended => return Err(ApiRefusal::Ended),
+                    Standing::Free if self.is_factory(&name) => return Err(ApiRefusal::NameInUse),
+                    Standing::Free => name,
+                }
+            }
+            None => self.free_name(subject.as_deref().and_then(RoomName::from_subject), now),
+        };
+        let uri = format!("sip:{name}@{}", self.settings.authority);
+        let first_wait = self.settings.unjoined_hold;
+        let (room, token) = self
+            .open_room(name, subject, uri, "api".to_owned(), first_wait, now)
+            .ok_or(ApiRefusal::TooManyMeetings)?;
+        let entry = self.directory.get(room).ok_or(ApiRefusal::TooManyMeetings)?;
+        Ok(ApiReply::Created { meeting: self.view(entry, now), token })
+    }
+
+    fn end_by_api(
+        &mut self,
+        id: ApiId,
+        name: &str,
+        authority: &Authority,
+        now: Instant,
+    ) -> Result<Option<ApiReply>, ApiRefusal> {
+        let room = self.authorised(name, authority, now)?;
+        let reason = match authority {
+            Authority::Administrator => EndReason::Administrator,
+            Authority::Token(_) | Authority::None => EndReason::Creator,
+        };
+        // From here on nobody else comes in, whenever the room gets to it.
+        if let Some(entry) = self.directory.get_mut(room) {
+            entry.ending = true;
+        }
+        // Not as an API request: a full mailbox must not lose it.
+        self.to_room(room, RoomInput::End(reason), now);
+        self.push(FocusOutput::ApiReply { id, reply: ApiReply::Done });
+        Ok(None)
+    }
+
+    fn pass_on(&mut self, id: ApiId, room: RoomId, request: RoomApi, now: Instant) -> Option<ApiReply> {
+        self.to_room(room, RoomInput::Api { id, request }, now);
+        None
+    }
+
+    fn find(&self, name: &str, now: Instant) -> Result<RoomId, ApiRefusal> {
+        let name = RoomName::parse(name).map_err(|_| ApiRefusal::NoSuchMeeting)?;
+        match self.directory.standing(&name, now) {
+            Standing::Living(room) => Ok(room),
+            Standing::Ended => Err(ApiRefusal::Ended),
+            Standing::Free => Err(ApiRefusal::NoSuchMeeting),
+        }
+    }
+
+    fn authorised(&self, name: &str, authority: &Authority, now: Instant) -> Result<RoomId, ApiRefusal> {
+        let room = self.find(name, now)?;
+        let entry = self.directory.get(room).ok_or(ApiRefusal::NoSuchMeeting)?;
+        let allowed = match authority {
+            Authority::Administrator => true,
+            Authority::Token(token) => bool::from(token.as_bytes().ct_eq(entry.token.as_bytes())),
+            Authority::None => false,
+        };
+        if allowed { Ok(room) } else { Err(ApiRefusal::NotAllowed) }
+    }
+
+    fn view(&self, entry: &RoomEntry, now: Instant) -> MeetingView {
+        MeetingView {
+            name: entry.name.to_string(),
+            uri: format!("sip:{}@{}", entry.name, self.settings.authority),
+            subject: entry.subject.clone(),
+            participants: entry.people,
+            age: now.saturating_duration_since(entry.created),
+        }
+    }
+
+    fn registrations(&self, now: Instant) -> Vec<RegistrationView> {
+        self.registrar
+            .registrations(now)
+            .into_iter()
+            .map(|registration| RegistrationView {
+                aor: registration.aor,
+                contact: registration.contact.uri.to_string(),
+                expires: registration.until.saturating_duration_since(now),
+            })
+            .collect()
+    }
+}
