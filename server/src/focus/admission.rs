@@ -53,7 +53,10 @@ impl Gate {
     /// A gate with nonces of its own.
     pub fn new(settings: &FocusSettings, seed: [u8; 32], now: Instant) -> Self {
         let policy = Policy::new(settings.realm.clone(), settings.allow_md5);
-        Self { admittance: settings.admittance, verifier: Verifier::new(policy, seed, now) }
+        Self {
+            admittance: settings.admittance,
+            verifier: Verifier::new(policy, seed, now),
+        }
     }
 
     /// The first step. `open`: a request that needs no account.
@@ -89,9 +92,16 @@ impl Gate {
         now: Instant,
     ) -> Verdict {
         let secret = account.and_then(|account| {
-            account.secrets.iter().find(|secret| secret.algorithm() == auth.algorithm.stored())
+            account
+                .secrets
+                .iter()
+                .find(|secret| secret.algorithm() == auth.algorithm.stored())
         });
-        match (self.verifier.verify(auth, secret, &request.method, &request.uri, now), account) {
+        match (
+            self.verifier
+                .verify(auth, secret, &request.method, &request.uri, now),
+            account,
+        ) {
             (Ok(()), Some(account)) => Verdict::Pass(Caller::Account {
                 user: account.user.clone(),
                 display: account.display.clone(),
@@ -116,7 +126,10 @@ impl Gate {
         for challenge in self.verifier.challenges(stale, now) {
             headers.push(HeaderName::WwwAuthenticate, challenge);
         }
-        Rejection { status: StatusCode::UNAUTHORIZED, headers }
+        Rejection {
+            status: StatusCode::UNAUTHORIZED,
+            headers,
+        }
     }
 }
 
@@ -125,9 +138,9 @@ impl Caller {
     pub fn may_be(&self, uri: &Uri) -> bool {
         match self {
             Self::Anyone => true,
-            Self::Account { user, .. } => {
-                uri.user_decoded().is_some_and(|name| name.eq_ignore_ascii_case(user))
-            }
+            Self::Account { user, .. } => uri
+                .user_decoded()
+                .is_some_and(|name| name.eq_ignore_ascii_case(user)),
         }
     }
 

@@ -31,7 +31,10 @@ pub struct Rejection {
 impl Rejection {
     /// A bare status.
     pub fn new(status: StatusCode) -> Self {
-        Self { status, headers: Headers::new() }
+        Self {
+            status,
+            headers: Headers::new(),
+        }
     }
 
     /// 503 with Retry-After.
@@ -45,7 +48,8 @@ impl Rejection {
     #[must_use]
     pub fn warn(mut self, code: u16, text: &str) -> Self {
         let text = text.replace(['"', '\\'], "'");
-        self.headers.push(HeaderName::Warning, format_args!("{code} meet \"{text}\""));
+        self.headers
+            .push(HeaderName::Warning, format_args!("{code} meet \"{text}\""));
         self
     }
 
@@ -63,7 +67,8 @@ pub fn room_uri(name: &RoomName, flow: &Flow) -> Uri {
         Some(transport) => format!("sip:{name}@{};transport={transport}", flow.local),
         None => format!("sip:{name}@{}", flow.local),
     };
-    text.parse().unwrap_or_else(|_| Uri::sip(name.as_str(), host(flow.local.ip()), Some(flow.local.port())))
+    text.parse()
+        .unwrap_or_else(|_| Uri::sip(name.as_str(), host(flow.local.ip()), Some(flow.local.port())))
 }
 
 /// The Contact of every answer in a room's dialogs: RFC 4579 §3.1's `isfocus` is a parameter
@@ -119,18 +124,28 @@ mod tests {
     #[test]
     fn contacts_name_the_address_that_the_peer_reaches() {
         let name = RoomName::parse("blue").unwrap();
-        let mut flow = Flow::udp("192.0.2.1:5060".parse().unwrap(), "192.0.2.9:5070".parse().unwrap());
+        let mut flow = Flow::udp(
+            "192.0.2.1:5060".parse().unwrap(),
+            "192.0.2.9:5070".parse().unwrap(),
+        );
         assert_eq!(focus_contact(&name, &flow), "<sip:blue@192.0.2.1:5060>;isfocus");
         flow.transport = Transport::Tcp;
         flow.local = "[2001:db8::1]:5061".parse().unwrap();
-        assert_eq!(focus_contact(&name, &flow), "<sip:blue@[2001:db8::1]:5061;transport=tcp>;isfocus");
+        assert_eq!(
+            focus_contact(&name, &flow),
+            "<sip:blue@[2001:db8::1]:5061;transport=tcp>;isfocus"
+        );
         assert_eq!(server_contact(&flow), "<sip:[2001:db8::1]:5061;transport=tcp>");
     }
 
     #[test]
     fn every_bye_but_the_plain_one_has_a_reason() {
         for reason in LeaveReason::ALL {
-            assert_eq!(bye_reason(reason).is_some(), reason != LeaveReason::Left, "{reason:?}");
+            assert_eq!(
+                bye_reason(reason).is_some(),
+                reason != LeaveReason::Left,
+                "{reason:?}"
+            );
         }
     }
 }

@@ -5,10 +5,9 @@
 
 use std::time::Duration;
 
-use mixer::LegStats;
+use crate::focus::mixer_standin::LegStats;
 
 use super::ids::LegId;
-use super::record::EndReason;
 
 /// A request to the focus.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,6 +204,4 @@ pub enum RoomApi {
     Remove(LegId),
     /// Mute or unmute one.
     Mute(LegId, bool),
-    /// End the meeting.
-    End(EndReason),
 }

@@ -30,8 +30,9 @@ pub fn session_body(request: &Request) -> Result<SessionBody<'_>, Rejection> {
     }
     let encoding = request.headers.get(&HeaderName::ContentEncoding);
     if encoding.is_some_and(|encoding| !encoding.eq_ignore_ascii_case("identity")) {
-        return Err(Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE)
-            .with(HeaderName::AcceptEncoding, "identity"));
+        return Err(
+            Rejection::new(StatusCode::UNSUPPORTED_MEDIA_TYPE).with(HeaderName::AcceptEncoding, "identity")
+        );
     }
     let content_type = request.headers.get(&HeaderName::ContentType).unwrap_or(SDP);
     match find_sdp(content_type, &request.body) {
@@ -47,7 +48,9 @@ pub fn find_sdp<'a>(content_type: &str, body: &'a [u8]) -> Option<&'a [u8]> {
     if media_type.eq_ignore_ascii_case(SDP) {
         return Some(body);
     }
-    let is_multipart = media_type.get(..10).is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
+    let is_multipart = media_type
+        .get(..10)
+        .is_some_and(|start| start.eq_ignore_ascii_case("multipart/"));
     if !is_multipart {
         return None;
     }
@@ -70,7 +73,9 @@ fn is_optional(headers: &Headers) -> bool {
 fn parameter<'a>(value: &'a str, wanted: &str) -> Option<&'a str> {
     value.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"'))
+        name.trim()
+            .eq_ignore_ascii_case(wanted)
+            .then(|| value.trim().trim_matches('"'))
     })
 }
 
@@ -88,7 +93,10 @@ fn parts<'a>(body: &'a [u8], boundary: &str) -> impl Iterator<Item = &'a [u8]> {
         }
     }
     let ends: Vec<usize> = starts.iter().skip(1).map(|(start, _)| *start).collect();
-    starts.into_iter().zip(ends).filter_map(move |((_, from), to)| body.get(from..to))
+    starts
+        .into_iter()
+        .zip(ends)
+        .filter_map(move |((_, from), to)| body.get(from..to))
 }
 
 fn sdp_of_part(part: &[u8]) -> Option<&[u8]> {
@@ -114,8 +122,17 @@ mod tests {
     #[test]
     fn plain_sdp_and_strangers() {
         assert_eq!(find_sdp("application/sdp", b"v=0"), Some(&b"v=0"[..]));
-        assert_eq!(find_sdp("Application/SDP; charset=utf-8", b"v=0"), Some(&b"v=0"[..]));
-        for stranger in ["text/plain", "", "multi", "multipart/mixed", "multipart/mixed;boundary=\"\""] {
+        assert_eq!(
+            find_sdp("Application/SDP; charset=utf-8", b"v=0"),
+            Some(&b"v=0"[..])
+        );
+        for stranger in [
+            "text/plain",
+            "",
+            "multi",
+            "multipart/mixed",
+            "multipart/mixed;boundary=\"\"",
+        ] {
             assert_eq!(find_sdp(stranger, b"v=0"), None, "{stranger}");
         }
     }
@@ -124,8 +141,17 @@ mod tests {
     fn the_sdp_part_of_a_multipart() {
         let body = b"preamble\r\n--b1\r\nContent-Type: text/plain\r\n\r\nhello\r\n--b1\r\n\
             Content-Type: application/sdp\r\nContent-Disposition: session\r\n\r\nv=0\r\ns=-\r\n--b1--\r\n";
-        assert_eq!(find_sdp("multipart/mixed; boundary=\"b1\"", body), Some(&b"v=0\r\ns=-\r\n"[..]));
+        assert_eq!(
+            find_sdp("multipart/mixed; boundary=\"b1\"", body),
+            Some(&b"v=0\r\ns=-\r\n"[..])
+        );
         assert_eq!(find_sdp("multipart/mixed; boundary=b2", body), None);
-        assert_eq!(find_sdp("multipart/mixed; boundary=b1", b"--b1\r\nContent-Type: application/sdp"), None);
+        assert_eq!(
+            find_sdp(
+                "multipart/mixed; boundary=b1",
+                b"--b1\r\nContent-Type: application/sdp"
+            ),
+            None
+        );
     }
 }

@@ -118,9 +118,7 @@ impl SipCommand {
                 tracing::debug!(%error, ?about, "command refused by the endpoint");
                 match about {
                     About::Session(session) => Some(FocusInput::SessionLost { session }),
-                    About::Subscription(subscription) => {
-                        Some(FocusInput::SubscriptionLost { subscription })
-                    }
+                    About::Subscription(subscription) => Some(FocusInput::SubscriptionLost { subscription }),
                     About::Nobody => None,
                 }
             }
@@ -148,15 +146,27 @@ impl SipCommand {
         now: Instant,
     ) -> Result<Option<(SessionId, ClientTx)>, EndpointError> {
         match self {
-            Self::Accept { session, body, headers } => {
+            Self::Accept {
+                session,
+                body,
+                headers,
+            } => {
                 endpoint.accept(session, Some(body), headers, now)?;
             }
-            Self::Reject { session, status, headers } => {
+            Self::Reject {
+                session,
+                status,
+                headers,
+            } => {
                 endpoint.reject(session, status, headers, now)?;
             }
             Self::Bye { session, reason } => endpoint.bye(session, reason, now)?,
             Self::Answer { session, body } => endpoint.answer(session, body, now)?,
-            Self::Refuse { session, status, headers } => {
+            Self::Refuse {
+                session,
+                status,
+                headers,
+            } => {
                 endpoint.refuse(session, status, headers, now)?;
             }
             Self::Respond { tx, response } => endpoint.respond(tx, response, now)?,
@@ -164,14 +174,25 @@ impl SipCommand {
                 let tx = endpoint.request_in_dialog(session, Method::Options, Headers::new(), None, now)?;
                 return Ok(Some((session, tx)));
             }
-            Self::AcceptSubscription { subscription, expires } => {
+            Self::AcceptSubscription {
+                subscription,
+                expires,
+            } => {
                 endpoint.accept_subscription(subscription, expires, now)?;
             }
-            Self::RejectSubscription { subscription, status, headers } => {
+            Self::RejectSubscription {
+                subscription,
+                status,
+                headers,
+            } => {
                 endpoint.reject_subscription(subscription, status, headers, now)?;
             }
-            Self::Notify { subscription, state, body } => {
-                endpoint.notify(subscription, state, body, now)?;
+            Self::Notify {
+                subscription,
+                state,
+                body,
+            } => {
+                endpoint.notify(subscription, state, Some(body), now)?;
             }
         }
         Ok(None)

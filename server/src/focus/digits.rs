@@ -18,7 +18,9 @@ pub struct DigitBuffer {
 impl DigitBuffer {
     /// Takes a digit and says what the code that it completes does.
     pub fn press(&mut self, digit: char, now: Instant) -> Option<DigitAction> {
-        let paused = self.last.is_some_and(|last| now.duration_since(last) > limits::DIGIT_PAUSE);
+        let paused = self
+            .last
+            .is_some_and(|last| now.duration_since(last) > limits::DIGIT_PAUSE);
         if paused {
             self.digits.clear();
         }
@@ -76,7 +78,10 @@ mod tests {
     use super::*;
 
     fn press_all(buffer: &mut DigitBuffer, digits: &str, now: Instant) -> Vec<DigitAction> {
-        digits.chars().filter_map(|digit| buffer.press(digit, now)).collect()
+        digits
+            .chars()
+            .filter_map(|digit| buffer.press(digit, now))
+            .collect()
     }
 
     #[test]
@@ -85,7 +90,10 @@ mod tests {
         let mut buffer = DigitBuffer::default();
         assert_eq!(press_all(&mut buffer, "12*6", now), [DigitAction::ToggleMute]);
         assert_eq!(press_all(&mut buffer, "6", now), []);
-        assert_eq!(press_all(&mut buffer, "123456789*0#", now), [DigitAction::EndMeeting]);
+        assert_eq!(
+            press_all(&mut buffer, "123456789*0#", now),
+            [DigitAction::EndMeeting]
+        );
         assert_eq!(press_all(&mut buffer, "*6*6", now).len(), 2);
     }
 

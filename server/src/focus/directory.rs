@@ -61,7 +61,11 @@ impl Directory {
     pub fn standing(&self, name: &RoomName, now: Instant) -> Standing {
         if let Some(&room) = self.names.get(name) {
             let ending = self.rooms.get(&room).is_some_and(|entry| entry.ending);
-            return if ending { Standing::Ended } else { Standing::Living(room) };
+            return if ending {
+                Standing::Ended
+            } else {
+                Standing::Living(room)
+            };
         }
         match self.held_until.get(name) {
             Some(&until) if until > now => Standing::Ended,
@@ -83,7 +87,14 @@ impl Directory {
         self.next += 1;
         let id = RoomId(self.next);
         self.names.insert(name.clone(), id);
-        let entry = RoomEntry { name, subject, token, people: 0, created: now, ending: false };
+        let entry = RoomEntry {
+            name,
+            subject,
+            token,
+            people: 0,
+            created: now,
+            ending: false,
+        };
         self.rooms.insert(id, entry);
         Some(id)
     }
@@ -176,7 +187,9 @@ mod tests {
         directory.expire(now + HOLD);
         assert_eq!(directory.standing(&blue, now + HOLD), Standing::Free);
         assert_eq!(directory.next_expiry(), None);
-        let again = directory.open(blue.clone(), None, String::new(), now + HOLD).unwrap();
+        let again = directory
+            .open(blue.clone(), None, String::new(), now + HOLD)
+            .unwrap();
         assert_ne!(again, room);
         directory.close(again, None, now + HOLD).unwrap();
         assert_eq!(directory.standing(&blue, now + HOLD), Standing::Free);
@@ -196,7 +209,9 @@ mod tests {
         let now = Instant::now();
         let mut directory = Directory::default();
         for i in 0..limits::MAX_ENDED_NAMES + 5 {
-            let room = directory.open(name(&format!("n{i}")), None, String::new(), now).unwrap();
+            let room = directory
+                .open(name(&format!("n{i}")), None, String::new(), now)
+                .unwrap();
             directory.close(room, Some(HOLD), now);
         }
         assert_eq!(directory.held.len(), limits::MAX_ENDED_NAMES);

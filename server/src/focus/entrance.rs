@@ -72,16 +72,38 @@ impl Focus {
                 self.next_lookup += 1;
                 let id = LookupId(self.next_lookup);
                 let realm = self.gate.realm().to_owned();
-                self.push(FocusOutput::LookUp { id, realm, user: auth.username.clone() });
+                self.push(FocusOutput::LookUp {
+                    id,
+                    realm,
+                    user: auth.username.clone(),
+                });
                 let deadline = now + limits::LOOKUP_TIMEOUT;
-                self.waiting.insert(id, Waiting { door, request, deadline, flow, auth });
+                self.waiting.insert(
+                    id,
+                    Waiting {
+                        door,
+                        request,
+                        deadline,
+                        flow,
+                        auth,
+                    },
+                );
             }
         }
     }
 
     /// The store has answered.
     pub(super) fn account_found(&mut self, id: LookupId, account: Option<&Account>, now: Instant) {
-        let Some(Waiting { door, request, flow, auth, .. }) = self.waiting.remove(&id) else { return };
+        let Some(Waiting {
+            door,
+            request,
+            flow,
+            auth,
+            ..
+        }) = self.waiting.remove(&id)
+        else {
+            return;
+        };
         match self.gate.judge(&request, &auth, account, now) {
             Verdict::Pass(caller) => self.admitted(door, &request, &flow, &caller, now),
             Verdict::Refuse(rejection) => self.refuse(door, &request, rejection),
@@ -96,16 +118,28 @@ impl Focus {
                 let session = join.session;
                 if let Err(Rejection { status, headers }) = self.place(name, *join, now) {
                     self.sessions.remove(&session);
-                    self.sip(SipCommand::Reject { session, status, headers });
+                    self.sip(SipCommand::Reject {
+                        session,
+                        status,
+                        headers,
+                    });
                 }
             }
-            RoomInput::Subscribe { subscription, expires, flow } => {
+            RoomInput::Subscribe {
+                subscription,
+                expires,
+                flow,
+            } => {
                 self.subscriptions.remove(&subscription);
                 match self.directory.standing(name, now) {
                     Standing::Living(room) => self.watch(room, subscription, expires, flow, now),
                     standing => {
                         let Rejection { status, headers } = absent(standing);
-                        self.sip(SipCommand::RejectSubscription { subscription, status, headers });
+                        self.sip(SipCommand::RejectSubscription {
+                            subscription,
+                            status,
+                            headers,
+                        });
                     }
                 }
             }
@@ -135,7 +169,10 @@ impl Focus {
         caller: &Caller,
         now: Instant,
     ) -> Result<(), Rejection> {
-        let from = request.headers.from().map_err(|_| Rejection::new(StatusCode::BAD_REQUEST))?;
+        let from = request
+            .headers
+            .from()
+            .map_err(|_| Rejection::new(StatusCode::BAD_REQUEST))?;
         if !caller.may_be(&from.uri) {
             return Err(Rejection::new(StatusCode::FORBIDDEN));
         }
@@ -229,8 +266,9 @@ impl Focus {
             return match self.directory.standing(&name, now) {
                 Standing::Free if !self.is_factory(&name) => Ok(name),
                 Standing::Ended => Err(absent(Standing::Ended)),
-                Standing::Free | Standing::Living(_) => Err(Rejection::new(StatusCode::BUSY_HERE)
-                    .warn(399, "a meeting of this name exists")),
+                Standing::Free | Standing::Living(_) => {
+                    Err(Rejection::new(StatusCode::BUSY_HERE).warn(399, "a meeting of this name exists"))
+                }
             };
         }
         let stem = subject.and_then(RoomName::from_subject);
@@ -250,7 +288,10 @@ impl Focus {
             return Err(Rejection::new(StatusCode::BAD_EVENT)
                 .with(HeaderName::AllowEvents, answers::CONFERENCE_EVENT));
         }
-        let from = request.headers.from().map_err(|_| Rejection::new(StatusCode::BAD_REQUEST))?;
+        let from = request
+            .headers
+            .from()
+            .map_err(|_| Rejection::new(StatusCode::BAD_REQUEST))?;
         if !caller.may_be(&from.uri) {
             return Err(Rejection::new(StatusCode::FORBIDDEN));
         }
@@ -260,7 +301,11 @@ impl Focus {
         let Standing::Living(room) = self.directory.standing(&name, now) else {
             return Err(absent(self.directory.standing(&name, now)));
         };
-        let wish = request.headers.expires().unwrap_or_default().unwrap_or(limits::MAX_SUBSCRIPTION);
+        let wish = request
+            .headers
+            .expires()
+            .unwrap_or_default()
+            .unwrap_or(limits::MAX_SUBSCRIPTION);
         self.watch(room, subscription, wish.min(limits::MAX_SUBSCRIPTION), *flow, now);
         Ok(())
     }
@@ -269,7 +314,15 @@ impl Focus {
         if expires > 0 {
             self.subscriptions.insert(subscription, room);
         }
-        self.to_room(room, RoomInput::Subscribe { subscription, expires, flow }, now);
+        self.to_room(
+            room,
+            RoomInput::Subscribe {
+                subscription,
+                expires,
+                flow,
+            },
+            now,
+        );
     }
 
     fn answer_other(
@@ -281,14 +334,18 @@ impl Focus {
     ) -> Result<Response, Rejection> {
         match request.method {
             Method::Register => {
-                let to = request.headers.to().map_err(|_| Rejection::new(StatusCode::BAD_REQUEST))?;
+                let to = request
+                    .headers
+                    .to()
+                    .map_err(|_| Rejection::new(StatusCode::BAD_REQUEST))?;
                 // RFC 3261 §10.3 step 4: nobody registers for somebody else.
                 if !caller.may_be(&to.uri) {
                     return Err(Rejection::new(StatusCode::FORBIDDEN));
                 }
                 let domains = &self.settings.domains;
-                let (response, record) =
-                    self.registrar.register(request, |uri| is_domain(domains, uri), now);
+                let (response, record) = self
+                    .registrar
+                    .register(request, |uri| is_domain(domains, uri), now);
                 if let Some(record) = record {
                     self.push(FocusOutput::Record(record));
                 }
@@ -334,7 +391,11 @@ impl Focus {
             return Target::Other;
         }
         let user = uri.user_decoded();
-        policy::target(user.as_deref(), uri.params.get("room"), &self.settings.factory_user)
+        policy::target(
+            user.as_deref(),
+            uri.params.get("room"),
+            &self.settings.factory_user,
+        )
     }
 }
 
@@ -350,7 +411,9 @@ fn absent(standing: Standing) -> Rejection {
 fn is_domain(domains: &[String], uri: &Uri) -> bool {
     domains.is_empty()
         || uri.host.ip().is_some()
-        || domains.iter().any(|domain| domain.eq_ignore_ascii_case(&uri.host.to_string()))
+        || domains
+            .iter()
+            .any(|domain| domain.eq_ignore_ascii_case(&uri.host.to_string()))
 }
 
 fn subject_of(request: &Request) -> Option<String> {
@@ -370,11 +433,16 @@ fn person_of(request: &Request, caller: &Caller) -> Person {
         .unwrap_or_else(|| "Guest".to_owned());
     Person {
         display,
-        uri: from.map(|from| from.uri.address_of_record().to_string()).unwrap_or_default(),
+        uri: from
+            .map(|from| from.uri.address_of_record().to_string())
+            .unwrap_or_default(),
         account: caller.account().map(str::to_owned),
         user_agent: headers
             .get(&HeaderName::UserAgent)
             .and_then(|text| names::clean_text(text, limits::MAX_USER_AGENT)),
-        call_id: headers.call_id().map(|id| id.as_str().to_owned()).unwrap_or_default(),
+        call_id: headers
+            .call_id()
+            .map(|id| id.as_str().to_owned())
+            .unwrap_or_default(),
     }
 }

@@ -122,7 +122,10 @@ impl Focus {
             self.retry_at = None;
             for (room, owed) in std::mem::take(&mut self.owed) {
                 for input in owed {
-                    self.push(FocusOutput::ToRoom { room, input: Box::new(input) });
+                    self.push(FocusOutput::ToRoom {
+                        room,
+                        input: Box::new(input),
+                    });
                 }
             }
         }
@@ -135,11 +138,17 @@ impl Focus {
 
     /// When to call [`Self::handle_timeout`], and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let lookups = self.waiting.first_key_value().map(|(_, waiting)| (waiting.deadline, "account lookup"));
+        let lookups = self
+            .waiting
+            .first_key_value()
+            .map(|(_, waiting)| (waiting.deadline, "account lookup"));
         let names = self.directory.next_expiry().map(|at| (at, "ended name"));
         let bindings = self.registrar.poll_timeout().map(|at| (at, "registration"));
         let owed = self.retry_at.map(|at| (at, "full mailbox"));
-        [lookups, names, bindings, owed].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [lookups, names, bindings, owed]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 
     pub(super) fn push(&mut self, output: FocusOutput) {
@@ -158,8 +167,16 @@ impl Focus {
         );
         let Rejection { status, headers } = rejection;
         self.sip(match door {
-            Door::Call(session) => SipCommand::Reject { session, status, headers },
-            Door::Watch(subscription) => SipCommand::RejectSubscription { subscription, status, headers },
+            Door::Call(session) => SipCommand::Reject {
+                session,
+                status,
+                headers,
+            },
+            Door::Watch(subscription) => SipCommand::RejectSubscription {
+                subscription,
+                status,
+                headers,
+            },
             Door::Other(tx) => {
                 let mut response = Response::to(request, status);
                 response.headers.extend(&headers);
@@ -173,15 +190,26 @@ impl Focus {
         if self.owed.contains_key(&room) {
             self.room_busy(room, input, now);
         } else if self.directory.get(room).is_some() {
-            self.push(FocusOutput::ToRoom { room, input: Box::new(input) });
+            self.push(FocusOutput::ToRoom {
+                room,
+                input: Box::new(input),
+            });
         }
     }
 
     fn sip_event(&mut self, event: Event, now: Instant) {
         match event {
             Event::Request { tx, request, flow } => self.arrive(Door::Other(tx), request, flow, now),
-            Event::Invite { session, request, flow } => self.arrive(Door::Call(session), request, flow, now),
-            Event::Subscribe { subscription, request, flow } => {
+            Event::Invite {
+                session,
+                request,
+                flow,
+            } => self.arrive(Door::Call(session), request, flow, now),
+            Event::Subscribe {
+                subscription,
+                request,
+                flow,
+            } => {
                 self.arrive(Door::Watch(subscription), request, flow, now);
             }
             Event::Session { session, event } => self.session_event(session, event, now),
@@ -220,7 +248,9 @@ impl Focus {
                 }
                 self.to_room(room, RoomInput::Session { session, event }, now);
             }
-            None if over => self.waiting.retain(|_, waiting| waiting.door != Door::Call(session)),
+            None if over => self
+                .waiting
+                .retain(|_, waiting| waiting.door != Door::Call(session)),
             None => self.stray(session, event),
         }
     }
@@ -228,10 +258,16 @@ impl Focus {
     /// For a call whose room is over: the BYE is on its way.
     fn stray(&mut self, session: SessionId, event: SessionEvent) {
         match event {
-            SessionEvent::Request { tx, request } => self.respond(tx, &request, StatusCode::CALL_DOES_NOT_EXIST),
+            SessionEvent::Request { tx, request } => {
+                self.respond(tx, &request, StatusCode::CALL_DOES_NOT_EXIST)
+            }
             SessionEvent::ReOffer { .. } => {
                 let Rejection { status, headers } = Rejection::new(StatusCode::CALL_DOES_NOT_EXIST);
-                self.sip(SipCommand::Refuse { session, status, headers });
+                self.sip(SipCommand::Refuse {
+                    session,
+                    status,
+                    headers,
+                });
             }
             _ => {}
         }
@@ -246,12 +282,15 @@ impl Focus {
         if let Some(room) = self.subscriptions.remove(&subscription) {
             self.to_room(room, RoomInput::SubscriptionOver { subscription }, now);
         } else {
-            self.waiting.retain(|_, waiting| waiting.door != Door::Watch(subscription));
+            self.waiting
+                .retain(|_, waiting| waiting.door != Door::Watch(subscription));
         }
     }
 
     fn probed(&mut self, tx: ClientTx, status: Option<StatusCode>, now: Instant) {
-        let Some(session) = self.probes.remove(&tx) else { return };
+        let Some(session) = self.probes.remove(&tx) else {
+            return;
+        };
         if let Some(&room) = self.sessions.get(&session) {
             self.to_room(room, RoomInput::Probed { session, status }, now);
         }
@@ -276,27 +315,41 @@ impl Focus {
         }
         self.sessions.retain(|_, of| *of != room);
         self.subscriptions.retain(|_, of| *of != room);
-        self.probes.retain(|_, session| self.sessions.contains_key(session));
+        self.probes
+            .retain(|_, session| self.sessions.contains_key(session));
         let owed = self.owed.remove(&room).unwrap_or_default();
         for input in owed {
-            self.push(FocusOutput::ToRoom { room, input: Box::new(input) });
+            self.push(FocusOutput::ToRoom {
+                room,
+                input: Box::new(input),
+            });
         }
         self.push(FocusOutput::CloseRoom { room });
     }
 
     /// The room's task broke: the focus says goodbye in its place.
     fn room_lost(&mut self, room: RoomId, now: Instant) {
-        let Some(entry) = self.directory.get(room) else { return };
+        let Some(entry) = self.directory.get(room) else {
+            return;
+        };
         let name = entry.name.to_string();
         tracing::error!(room = %name, "the room's task is lost");
-        let calls: Vec<SessionId> =
-            self.sessions.iter().filter(|(_, of)| **of == room).map(|(session, _)| *session).collect();
+        let calls: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, of)| **of == room)
+            .map(|(session, _)| *session)
+            .collect();
         for session in calls {
             let reason = answers::bye_reason(LeaveReason::Failed);
             self.sip(SipCommand::Bye { session, reason });
         }
         let reason = EndReason::MediaFailed;
-        self.push(FocusOutput::Record(StoreRecord::MeetingEnded { room, name, reason }));
+        self.push(FocusOutput::Record(StoreRecord::MeetingEnded {
+            room,
+            name,
+            reason,
+        }));
         self.owed.remove(&room);
         self.room_ended(room, reason, now);
     }
@@ -307,22 +360,43 @@ impl Focus {
             RoomInput::Join(join) => {
                 self.sessions.remove(&join.session);
                 let Rejection { status, headers } = Rejection::unavailable();
-                self.sip(SipCommand::Reject { session: join.session, status, headers });
+                self.sip(SipCommand::Reject {
+                    session: join.session,
+                    status,
+                    headers,
+                });
             }
             RoomInput::Subscribe { subscription, .. } => {
                 self.subscriptions.remove(&subscription);
                 let Rejection { status, headers } = Rejection::unavailable();
-                self.sip(SipCommand::RejectSubscription { subscription, status, headers });
+                self.sip(SipCommand::RejectSubscription {
+                    subscription,
+                    status,
+                    headers,
+                });
             }
-            RoomInput::Session { session, event: SessionEvent::ReOffer { .. } } => {
+            RoomInput::Session {
+                session,
+                event: SessionEvent::ReOffer { .. },
+            } => {
                 let Rejection { status, headers } = Rejection::unavailable();
-                self.sip(SipCommand::Refuse { session, status, headers });
+                self.sip(SipCommand::Refuse {
+                    session,
+                    status,
+                    headers,
+                });
             }
-            RoomInput::Session { event: SessionEvent::Request { tx, request }, .. } => {
+            RoomInput::Session {
+                event: SessionEvent::Request { tx, request },
+                ..
+            } => {
                 self.refuse(Door::Other(tx), &request, Rejection::unavailable());
             }
             RoomInput::Api { id, .. } => {
-                self.push(FocusOutput::ApiReply { id, reply: ApiReply::Refused(ApiRefusal::Busy) });
+                self.push(FocusOutput::ApiReply {
+                    id,
+                    reply: ApiReply::Refused(ApiRefusal::Busy),
+                });
             }
             // A later change brings the document anyway.
             RoomInput::Refreshed { .. } => {}

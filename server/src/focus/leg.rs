@@ -13,7 +13,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use mixer::LegStats;
+use crate::focus::mixer_standin::LegStats;
 use sip_proto::endpoint::{Flow, SessionId};
 
 use super::api::ParticipantStatus;
@@ -129,7 +129,9 @@ impl Leg {
             person: join.person,
             display,
             creator_token: join.creator_token,
-            state: LegState::Opening { deadline: now + limits::LEG_OPEN_TIMEOUT },
+            state: LegState::Opening {
+                deadline: now + limits::LEG_OPEN_TIMEOUT,
+            },
             negotiation: join.negotiation,
             ports: None,
             in_mix: false,
@@ -165,7 +167,9 @@ impl Leg {
 
     /// Whether the peer put us on hold.
     pub fn is_on_hold(&self) -> bool {
-        self.negotiation.agreed().is_some_and(|audio| audio.disabled || !audio.direction.sends())
+        self.negotiation
+            .agreed()
+            .is_some_and(|audio| audio.disabled || !audio.direction.sends())
     }
 
     /// What the API shows.

@@ -21,8 +21,11 @@ impl Focus {
     pub(super) fn api(&mut self, id: ApiId, request: ApiRequest, now: Instant) {
         let reply = match request {
             ApiRequest::List => {
-                let mut meetings: Vec<MeetingView> =
-                    self.directory.iter().map(|(_, entry)| self.view(entry, now)).collect();
+                let mut meetings: Vec<MeetingView> = self
+                    .directory
+                    .iter()
+                    .map(|(_, entry)| self.view(entry, now))
+                    .collect();
                 meetings.sort_by(|a, b| a.name.cmp(&b.name));
                 Ok(Some(ApiReply::Meetings(meetings)))
             }
@@ -34,13 +37,18 @@ impl Focus {
                 self.create(name.as_deref(), subject.as_deref(), now).map(Some)
             }
             ApiRequest::End { name, authority } => self.end_by_api(id, &name, &authority, now),
-            ApiRequest::Participants { name } => {
-                self.find(&name, now).map(|room| self.pass_on(id, room, RoomApi::Participants, now))
-            }
+            ApiRequest::Participants { name } => self
+                .find(&name, now)
+                .map(|room| self.pass_on(id, room, RoomApi::Participants, now)),
             ApiRequest::Remove { name, leg, authority } => self
                 .authorised(&name, &authority, now)
                 .map(|room| self.pass_on(id, room, RoomApi::Remove(leg), now)),
-            ApiRequest::Mute { name, leg, muted, authority } => self
+            ApiRequest::Mute {
+                name,
+                leg,
+                muted,
+                authority,
+            } => self
                 .authorised(&name, &authority, now)
                 .map(|room| self.pass_on(id, room, RoomApi::Mute(leg, muted), now)),
             ApiRequest::Registrations => Ok(Some(ApiReply::Registrations(self.registrations(now)))),
@@ -48,7 +56,10 @@ impl Focus {
         match reply {
             Ok(Some(reply)) => self.push(FocusOutput::ApiReply { id, reply }),
             Ok(None) => {}
-            Err(refusal) => self.push(FocusOutput::ApiReply { id, reply: ApiReply::Refused(refusal) }),
+            Err(refusal) => self.push(FocusOutput::ApiReply {
+                id,
+                reply: ApiReply::Refused(refusal),
+            }),
         }
     }
 
@@ -66,7 +77,9 @@ impl Focus {
             return None;
         }
         let token = format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64());
-        let id = self.directory.open(name.clone(), subject.clone(), token.clone(), now)?;
+        let id = self
+            .directory
+            .open(name.clone(), subject.clone(), token.clone(), now)?;
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
         tracing::info!(room = %name, %creator, "meeting created");
@@ -153,7 +166,10 @@ impl Focus {
             .open_room(name, subject, uri, "api".to_owned(), first_wait, now)
             .ok_or(ApiRefusal::TooManyMeetings)?;
         let entry = self.directory.get(room).ok_or(ApiRefusal::TooManyMeetings)?;
-        Ok(ApiReply::Created { meeting: self.view(entry, now), token })
+        Ok(ApiReply::Created {
+            meeting: self.view(entry, now),
+            token,
+        })
     }
 
     fn end_by_api(
@@ -174,7 +190,10 @@ impl Focus {
         }
         // Not as an API request: a full mailbox must not lose it.
         self.to_room(room, RoomInput::End(reason), now);
-        self.push(FocusOutput::ApiReply { id, reply: ApiReply::Done });
+        self.push(FocusOutput::ApiReply {
+            id,
+            reply: ApiReply::Done,
+        });
         Ok(None)
     }
 
@@ -200,7 +219,11 @@ impl Focus {
             Authority::Token(token) => bool::from(token.as_bytes().ct_eq(entry.token.as_bytes())),
             Authority::None => false,
         };
-        if allowed { Ok(room) } else { Err(ApiRefusal::NotAllowed) }
+        if allowed {
+            Ok(room)
+        } else {
+            Err(ApiRefusal::NotAllowed)
+        }
     }
 
     fn view(&self, entry: &RoomEntry, now: Instant) -> MeetingView {

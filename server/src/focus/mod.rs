@@ -15,17 +15,18 @@ pub mod body;
 pub mod command;
 pub mod digits;
 pub mod directory;
+pub mod entrance;
 #[expect(
     clippy::module_inception,
     reason = "DESIGN §2 names the file: the focus itself beside its parts"
 )]
 mod focus;
-mod meetings;
-pub mod entrance;
 pub mod ids;
 pub mod io;
 pub mod leg;
 pub mod limits;
+mod meetings;
+pub mod mixer_standin;
 pub mod mixing;
 pub mod names;
 pub mod negotiate;

@@ -26,7 +26,9 @@ impl RoomName {
     /// [`BadRoomName`].
     pub fn parse(text: &str) -> Result<Self, BadRoomName> {
         let first_fits = text.chars().next().is_some_and(|c| c.is_ascii_alphanumeric());
-        let all_fit = text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+        let all_fit = text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
         if first_fits && all_fit && text.len() <= limits::MAX_ROOM_NAME {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
@@ -120,23 +122,26 @@ const fn is_invisible(c: char) -> bool {
 }
 
 fn pick(words: &'static [&'static str], random: u32) -> &'static str {
-    words.get(random as usize % words.len()).copied().unwrap_or("room")
+    words
+        .get(random as usize % words.len())
+        .copied()
+        .unwrap_or("room")
 }
 
 const ADJECTIVES: &[&str] = &[
-    "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "clever", "cosy", "crisp", "early",
-    "fair", "fine", "fresh", "gentle", "glad", "golden", "grand", "green", "happy", "keen", "kind",
-    "light", "lively", "lucky", "mellow", "merry", "mild", "neat", "noble", "open", "plain", "proud",
-    "quick", "quiet", "rapid", "ready", "round", "silver", "smart", "smooth", "snowy", "solid",
-    "steady", "still", "sunny", "swift", "tidy", "true", "warm", "wide", "wise",
+    "amber", "bold", "brave", "bright", "brisk", "calm", "clear", "clever", "cosy", "crisp", "early", "fair",
+    "fine", "fresh", "gentle", "glad", "golden", "grand", "green", "happy", "keen", "kind", "light",
+    "lively", "lucky", "mellow", "merry", "mild", "neat", "noble", "open", "plain", "proud", "quick",
+    "quiet", "rapid", "ready", "round", "silver", "smart", "smooth", "snowy", "solid", "steady", "still",
+    "sunny", "swift", "tidy", "true", "warm", "wide", "wise",
 ];
 
 const NOUNS: &[&str] = &[
     "acorn", "anchor", "apple", "arch", "bay", "beacon", "birch", "bridge", "brook", "canyon", "cedar",
     "cliff", "cloud", "coast", "comet", "coral", "creek", "delta", "dune", "falcon", "fern", "field",
-    "forest", "garden", "glade", "grove", "harbor", "hill", "island", "lake", "lantern", "leaf",
-    "maple", "meadow", "moon", "oak", "orchard", "otter", "path", "pebble", "pine", "pond", "reef",
-    "ridge", "river", "robin", "shore", "spring", "star", "stone", "summit", "valley", "willow",
+    "forest", "garden", "glade", "grove", "harbor", "hill", "island", "lake", "lantern", "leaf", "maple",
+    "meadow", "moon", "oak", "orchard", "otter", "path", "pebble", "pine", "pond", "reef", "ridge", "river",
+    "robin", "shore", "spring", "star", "stone", "summit", "valley", "willow",
 ];
 
 #[cfg(test)]
@@ -148,7 +153,10 @@ mod tests {
 
     #[test]
     fn room_names_are_folded_and_bounded() {
-        assert_eq!(RoomName::parse("Weekly.Sync_1").unwrap().as_str(), "weekly.sync_1");
+        assert_eq!(
+            RoomName::parse("Weekly.Sync_1").unwrap().as_str(),
+            "weekly.sync_1"
+        );
         for bad in ["", "-a", ".", "a b", "a/b", "ü", "a%20", &"x".repeat(65)] {
             assert_eq!(RoomName::parse(bad), Err(BadRoomName), "{bad:?}");
         }

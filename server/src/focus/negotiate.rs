@@ -51,8 +51,16 @@ impl Negotiation {
         };
         if let SessionBody::Sdp(offer) = body::session_body(request)? {
             negotiation.take_offer(offer)?;
-            let trial = LegPorts { address: IpAddr::V4(Ipv4Addr::LOCALHOST), rtp: 9, rtcp: None };
-            negotiation.machine.clone().create_answer(&negotiation.local(trial)).map_err(refused)?;
+            let trial = LegPorts {
+                address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                rtp: 9,
+                rtcp: None,
+            };
+            negotiation
+                .machine
+                .clone()
+                .create_answer(&negotiation.local(trial))
+                .map_err(refused)?;
         }
         Ok(negotiation)
     }
@@ -87,10 +95,13 @@ impl Negotiation {
     /// # Errors
     /// 491 or 500: another exchange is under way.
     pub fn offer(&mut self, ports: LegPorts) -> Result<Body, Rejection> {
-        let offer = self.machine.create_offer(&self.local(ports)).map_err(|error| match error {
-            OfferError::OutOfTurn => Rejection::new(StatusCode::REQUEST_PENDING),
-            OfferError::LocalMedia => Rejection::new(StatusCode::SERVER_INTERNAL_ERROR),
-        })?;
+        let offer = self
+            .machine
+            .create_offer(&self.local(ports))
+            .map_err(|error| match error {
+                OfferError::OutOfTurn => Rejection::new(StatusCode::REQUEST_PENDING),
+                OfferError::LocalMedia => Rejection::new(StatusCode::SERVER_INTERNAL_ERROR),
+            })?;
         self.answer_awaited = true;
         Ok(Body::sdp(offer.to_string()))
     }
@@ -148,7 +159,10 @@ impl Negotiation {
     /// answers (RFC 3264 §6.1): whoever sets up a phone decides what it uses.
     fn local(&self, ports: LegPorts) -> LocalMedia {
         let mut local = LocalMedia::new(ports.address, ports.rtp);
-        let opus_fmtp = format!("useinbandfec=1;maxaveragebitrate={}", self.opus.bitrate.max(32_000));
+        let opus_fmtp = format!(
+            "useinbandfec=1;maxaveragebitrate={}",
+            self.opus.bitrate.max(32_000)
+        );
         local.formats = vec![
             AudioFormat::opus(96, Some(opus_fmtp)),
             AudioFormat::g722(),

@@ -48,9 +48,9 @@ pub const DIGIT_CODES: &[(&str, DigitAction)] =
 pub fn target(user: Option<&str>, wanted: Option<&str>, factory_user: &str) -> Target {
     match user {
         None | Some("") => Target::Server,
-        Some(user) if user.eq_ignore_ascii_case(factory_user) => {
-            Target::Factory { wanted: wanted.map(str::to_owned) }
-        }
+        Some(user) if user.eq_ignore_ascii_case(factory_user) => Target::Factory {
+            wanted: wanted.map(str::to_owned),
+        },
         Some(user) => RoomName::parse(user).map_or(Target::Other, Target::Room),
     }
 }
@@ -62,14 +62,41 @@ mod tests {
     #[test]
     fn lan_filter_matrix() {
         let local = [
-            "127.0.0.1", "127.255.0.9", "10.0.0.1", "10.255.255.255", "172.16.0.1", "172.31.255.254",
-            "192.168.0.1", "169.254.1.1", "::1", "fe80::1", "febf::1", "fc00::1", "fdff::1",
-            "::ffff:192.168.1.1", "::ffff:127.0.0.1",
+            "127.0.0.1",
+            "127.255.0.9",
+            "10.0.0.1",
+            "10.255.255.255",
+            "172.16.0.1",
+            "172.31.255.254",
+            "192.168.0.1",
+            "169.254.1.1",
+            "::1",
+            "fe80::1",
+            "febf::1",
+            "fc00::1",
+            "fdff::1",
+            "::ffff:192.168.1.1",
+            "::ffff:127.0.0.1",
         ];
         let foreign = [
-            "8.8.8.8", "172.15.255.255", "172.32.0.1", "192.167.1.1", "192.169.0.1", "11.0.0.1",
-            "100.64.0.1", "0.0.0.0", "255.255.255.255", "224.0.0.1", "169.253.1.1", "::",
-            "2001:db8::1", "2a00::1", "fec0::1", "ff02::1", "::ffff:8.8.8.8", "fbff::1",
+            "8.8.8.8",
+            "172.15.255.255",
+            "172.32.0.1",
+            "192.167.1.1",
+            "192.169.0.1",
+            "11.0.0.1",
+            "100.64.0.1",
+            "0.0.0.0",
+            "255.255.255.255",
+            "224.0.0.1",
+            "169.253.1.1",
+            "::",
+            "2001:db8::1",
+            "2a00::1",
+            "fec0::1",
+            "ff02::1",
+            "::ffff:8.8.8.8",
+            "fbff::1",
         ];
         for text in local {
             assert!(is_local_source(text.parse().unwrap()), "{text}");
@@ -83,10 +110,15 @@ mod tests {
     fn targets() {
         let room = |n: &str| Target::Room(RoomName::parse(n).unwrap());
         assert_eq!(target(None, None, "create"), Target::Server);
-        assert_eq!(target(Some("create"), None, "create"), Target::Factory { wanted: None });
+        assert_eq!(
+            target(Some("create"), None, "create"),
+            Target::Factory { wanted: None }
+        );
         assert_eq!(
             target(Some("Create"), Some("x"), "create"),
-            Target::Factory { wanted: Some("x".into()) }
+            Target::Factory {
+                wanted: Some("x".into())
+            }
         );
         assert_eq!(target(Some("Blue"), None, "create"), room("blue"));
         assert_eq!(target(Some("a b"), None, "create"), Target::Other);

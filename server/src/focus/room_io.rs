@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use mixer::{LegConfig, LegStats, LegUpdate, MediaEvent};
+use crate::focus::mixer_standin::{LegConfig, LegStats, LegUpdate, MediaEvent};
 use sip_proto::endpoint::{Flow, SessionEvent, SessionId, SubscriptionId};
 use sip_proto::message::StatusCode;
 

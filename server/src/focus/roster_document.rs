@@ -87,7 +87,11 @@ fn user(leg: &Leg, entity: String) -> User {
     } else {
         EndpointStatus::Connected
     };
-    let role = if leg.is_creator() { "moderator" } else { "participant" };
+    let role = if leg.is_creator() {
+        "moderator"
+    } else {
+        "participant"
+    };
     let endpoint = Endpoint {
         entity: Some(entity.clone()),
         state: State::Full,

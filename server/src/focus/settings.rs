@@ -70,7 +70,10 @@ pub struct OpusSettings {
 
 impl Default for OpusSettings {
     fn default() -> Self {
-        Self { bitrate: 32_000, complexity: 5 }
+        Self {
+            bitrate: 32_000,
+            complexity: 5,
+        }
     }
 }
 

@@ -59,13 +59,19 @@ impl Refusal {
 impl Binding {
     /// RFC 3261 §10.3: within one Call-ID only a higher CSeq may change the binding.
     pub(super) fn check_order(&self, wish: &Wish) -> Result<(), Refusal> {
-        if self.call_id == wish.call_id && wish.cseq <= self.cseq { Err(Refusal::OutOfOrder) } else { Ok(()) }
+        if self.call_id == wish.call_id && wish.cseq <= self.cseq {
+            Err(Refusal::OutOfOrder)
+        } else {
+            Ok(())
+        }
     }
 
     /// The Contact of a 200: with the seconds that are left.
     pub(super) fn contact_with_expires(&self, now: Instant) -> NameAddr {
         let mut contact = self.contact.clone();
-        contact.params.set("expires", seconds_left(self.until, now).to_string());
+        contact
+            .params
+            .set("expires", seconds_left(self.until, now).to_string());
         contact
     }
 
@@ -98,7 +104,9 @@ pub(super) fn put(
     wish: &Wish,
     now: Instant,
 ) -> Result<(), Refusal> {
-    let place = bindings.iter().position(|binding| binding.contact.uri.equivalent(&contact.uri));
+    let place = bindings
+        .iter()
+        .position(|binding| binding.contact.uri.equivalent(&contact.uri));
     if let Some(known) = place.and_then(|place| bindings.get(place)) {
         known.check_order(wish)?;
     }
@@ -110,8 +118,12 @@ pub(super) fn put(
     }
     let mut contact = contact.clone();
     contact.params.remove("expires");
-    let binding =
-        Binding { contact, until: now + granted, call_id: wish.call_id.clone(), cseq: wish.cseq };
+    let binding = Binding {
+        contact,
+        until: now + granted,
+        call_id: wish.call_id.clone(),
+        cseq: wish.cseq,
+    };
     match place.and_then(|place| bindings.get_mut(place)) {
         Some(known) => *known = binding,
         None => bindings.push(binding),

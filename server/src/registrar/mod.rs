@@ -80,7 +80,11 @@ pub struct Registrar {
 impl Registrar {
     /// A registrar without bindings.
     pub fn new(settings: RegistrarSettings) -> Self {
-        Self { settings, records: HashMap::new(), next_end: None }
+        Self {
+            settings,
+            records: HashMap::new(),
+            next_end: None,
+        }
     }
 
     /// Processes a REGISTER (RFC 3261 §10.3 steps 5 to 8). `domain_fits` says whether a host is ours.
@@ -95,7 +99,9 @@ impl Registrar {
                 let mut response = Response::to(request, StatusCode::OK);
                 let bindings = self.records.get(&aor).map(Vec::as_slice).unwrap_or_default();
                 for binding in bindings {
-                    response.headers.push(HeaderName::Contact, binding.contact_with_expires(now));
+                    response
+                        .headers
+                        .push(HeaderName::Contact, binding.contact_with_expires(now));
                 }
                 (response, changed.then(|| self.record_of(aor, now)))
             }
@@ -118,7 +124,9 @@ impl Registrar {
 
     /// Whether anybody is registered under this URI.
     pub fn is_registered(&self, uri: &Uri, now: Instant) -> bool {
-        self.records.get(&canonical(uri)).is_some_and(|bindings| bindings.iter().any(|b| b.until > now))
+        self.records
+            .get(&canonical(uri))
+            .is_some_and(|bindings| bindings.iter().any(|b| b.until > now))
     }
 
     /// All bindings that have not ended.
@@ -127,11 +135,14 @@ impl Registrar {
             .records
             .iter()
             .flat_map(|(aor, bindings)| {
-                bindings.iter().filter(|binding| binding.until > now).map(|binding| Registration {
-                    aor: aor.clone(),
-                    contact: binding.contact.clone(),
-                    until: binding.until,
-                })
+                bindings
+                    .iter()
+                    .filter(|binding| binding.until > now)
+                    .map(|binding| Registration {
+                        aor: aor.clone(),
+                        contact: binding.contact.clone(),
+                        until: binding.until,
+                    })
             })
             .collect();
         all.sort_by(|a, b| a.aor.cmp(&b.aor).then_with(|| a.until.cmp(&b.until)));
@@ -212,10 +223,20 @@ impl Registrar {
 
     /// RFC 3261 §10.3 step 7: the contact's own wish, the request's, or the default.
     fn granted(&self, contact: &NameAddr, request: Option<u32>) -> Result<Duration, Refusal> {
-        let wish = contact.expires().or(request).map(u64::from).map(Duration::from_secs);
-        let granted = wish.unwrap_or(self.settings.default_expires).min(self.settings.max_expires);
+        let wish = contact
+            .expires()
+            .or(request)
+            .map(u64::from)
+            .map(Duration::from_secs);
+        let granted = wish
+            .unwrap_or(self.settings.default_expires)
+            .min(self.settings.max_expires);
         let brief = !granted.is_zero() && granted < self.settings.min_expires;
-        if brief && granted < Duration::from_secs(3_600) { Err(Refusal::TooBrief) } else { Ok(granted) }
+        if brief && granted < Duration::from_secs(3_600) {
+            Err(Refusal::TooBrief)
+        } else {
+            Ok(granted)
+        }
     }
 
     fn commit(&mut self, aor: &str, mut bindings: Vec<Binding>) -> Result<(), Refusal> {
@@ -247,16 +268,24 @@ impl Registrar {
         let mut response = Response::to(request, refusal.status());
         match refusal {
             Refusal::TooBrief => {
-                response.headers.set(HeaderName::MinExpires, self.settings.min_expires.as_secs());
+                response
+                    .headers
+                    .set(HeaderName::MinExpires, self.settings.min_expires.as_secs());
             }
             Refusal::Full => {
-                response.headers.set(HeaderName::RetryAfter, crate::focus::limits::RETRY_AFTER);
+                response
+                    .headers
+                    .set(HeaderName::RetryAfter, crate::focus::limits::RETRY_AFTER);
             }
             Refusal::TooManyContacts => {
-                response.headers.push(HeaderName::Warning, "399 meet \"too many contacts\"");
+                response
+                    .headers
+                    .push(HeaderName::Warning, "399 meet \"too many contacts\"");
             }
             Refusal::OutOfOrder => {
-                response.headers.push(HeaderName::Warning, "399 meet \"CSeq is not newer\"");
+                response
+                    .headers
+                    .push(HeaderName::Warning, "399 meet \"CSeq is not newer\"");
             }
             Refusal::BadRequest | Refusal::NotFound => {}
         }

@@ -12,7 +12,11 @@ struct Case {
 
 impl Case {
     fn new() -> Self {
-        Self { registrar: Registrar::new(RegistrarSettings::default()), now: Instant::now(), cseq: 0 }
+        Self {
+            registrar: Registrar::new(RegistrarSettings::default()),
+            now: Instant::now(),
+            cseq: 0,
+        }
     }
 
     /// Sends a REGISTER with these further header lines and the next CSeq.
@@ -43,7 +47,11 @@ impl Case {
     }
 
     fn contacts(response: &Response) -> Vec<String> {
-        response.headers.get_all(&HeaderName::Contact).map(str::to_owned).collect()
+        response
+            .headers
+            .get_all(&HeaderName::Contact)
+            .map(str::to_owned)
+            .collect()
     }
 }
 
@@ -56,12 +64,21 @@ fn a_binding_is_added_refreshed_fetched_and_removed() {
     let mut case = Case::new();
     let added = case.send("a", &["Contact: <sip:ann@192.0.2.9:5070>;q=0.5", "Expires: 600"]);
     assert_eq!(code(&added), 200);
-    assert_eq!(Case::contacts(&added), ["<sip:ann@192.0.2.9:5070>;q=0.5;expires=600"]);
+    assert_eq!(
+        Case::contacts(&added),
+        ["<sip:ann@192.0.2.9:5070>;q=0.5;expires=600"]
+    );
     case.now += Duration::from_secs(100);
     let fetched = case.send("other", &[]);
-    assert_eq!(Case::contacts(&fetched), ["<sip:ann@192.0.2.9:5070>;q=0.5;expires=500"]);
+    assert_eq!(
+        Case::contacts(&fetched),
+        ["<sip:ann@192.0.2.9:5070>;q=0.5;expires=500"]
+    );
     let refreshed = case.send("a", &["Contact: <sip:ann@192.0.2.9:5070>;expires=900"]);
-    assert_eq!(Case::contacts(&refreshed), ["<sip:ann@192.0.2.9:5070>;expires=900"]);
+    assert_eq!(
+        Case::contacts(&refreshed),
+        ["<sip:ann@192.0.2.9:5070>;expires=900"]
+    );
     let removed = case.send("a", &["Contact: <sip:ann@192.0.2.9:5070>;expires=0"]);
     assert_eq!(code(&removed), 200);
     assert_eq!(Case::contacts(&removed), Vec::<String>::new());
@@ -97,38 +114,57 @@ fn the_wildcard_removes_all_and_stands_alone() {
     case.send("a", &["Contact: <sip:a@h1>", "Contact: <sip:a@h2>;q=0.1"]);
     assert_eq!(code(&case.send("a", &["Contact: *"])), 400);
     assert_eq!(code(&case.send("a", &["Contact: *", "Expires: 60"])), 400);
-    assert_eq!(code(&case.send("a", &["Contact: *, <sip:a@h3>", "Expires: 0"])), 400);
+    assert_eq!(
+        code(&case.send("a", &["Contact: *, <sip:a@h3>", "Expires: 0"])),
+        400
+    );
     assert_eq!(Case::contacts(&case.send("a", &[])).len(), 2);
     // Same Call-ID with an old CSeq: the update is aborted.
-    let (stale, record) =
-        case.send_as("sip:ann@example.org", "a", 1, &["Contact: *", "Expires: 0"]);
+    let (stale, record) = case.send_as("sip:ann@example.org", "a", 1, &["Contact: *", "Expires: 0"]);
     assert_eq!((code(&stale), record), (500, None));
     // Another Call-ID has no order with ours.
-    let (other, record) =
-        case.send_as("sip:ann@example.org", "z", 1, &["Contact: *", "Expires: 0"]);
+    let (other, record) = case.send_as("sip:ann@example.org", "z", 1, &["Contact: *", "Expires: 0"]);
     assert_eq!((code(&other), Case::contacts(&other).len()), (200, 0));
     let aor = "sip:ann@example.org".to_owned();
-    assert_eq!(record, Some(StoreRecord::Bindings { aor, bindings: vec![] }));
+    assert_eq!(
+        record,
+        Some(StoreRecord::Bindings {
+            aor,
+            bindings: vec![]
+        })
+    );
 }
 
 #[test]
 fn requests_out_of_order_fail_as_a_whole() {
     let mut case = Case::new();
     let line = format!("Contact: {CONTACT}");
-    assert_eq!(code(&case.send_as("sip:ann@example.org", "a", 5, &[&line]).0), 200);
+    assert_eq!(
+        code(&case.send_as("sip:ann@example.org", "a", 5, &[&line]).0),
+        200
+    );
     for cseq in [4, 5] {
-        let (late, record) =
-            case.send_as("sip:ann@example.org", "a", cseq, &["Contact: <sip:new@h>", &line]);
+        let (late, record) = case.send_as("sip:ann@example.org", "a", cseq, &["Contact: <sip:new@h>", &line]);
         assert_eq!((code(&late), record), (500, None), "CSeq {cseq}");
     }
-    assert_eq!(Case::contacts(&case.send("f", &[])).len(), 1, "nothing of it was kept");
-    assert_eq!(code(&case.send_as("sip:ann@example.org", "b", 1, &[&line]).0), 200);
+    assert_eq!(
+        Case::contacts(&case.send("f", &[])).len(),
+        1,
+        "nothing of it was kept"
+    );
+    assert_eq!(
+        code(&case.send_as("sip:ann@example.org", "b", 1, &[&line]).0),
+        200
+    );
 }
 
 #[test]
 fn contacts_are_compared_as_uris_and_ordered_by_q() {
     let mut case = Case::new();
-    case.send("a", &["Contact: <sip:ann@HOST.example;transport=tcp>;q=0.2, <sip:ann@h2>;q=0.9"]);
+    case.send(
+        "a",
+        &["Contact: <sip:ann@HOST.example;transport=tcp>;q=0.2, <sip:ann@h2>;q=0.9"],
+    );
     let again = case.send("a", &["Contact: <sip:%61nn@host.example;transport=TCP>;q=0.3"]);
     let contacts = Case::contacts(&again);
     assert_eq!(contacts.len(), 2, "{contacts:?}");
@@ -143,8 +179,14 @@ fn the_address_of_record_is_canonical_and_of_this_domain() {
     let (same, _) = case.send_as("sip:%61nn@EXAMPLE.org;user=phone", "b", 1, &[]);
     // The closure compares the host as it came; only the canonical form is the point here.
     assert!(code(&same) == 404 || Case::contacts(&same).len() == 1);
-    assert_eq!(canonical(&"sip:%61nn@EXAMPLE.org:5060;user=phone".parse().unwrap()), "sip:ann@example.org");
-    assert_eq!(code(&case.send_as("sip:ann@elsewhere.org", "c", 1, &[&line]).0), 404);
+    assert_eq!(
+        canonical(&"sip:%61nn@EXAMPLE.org:5060;user=phone".parse().unwrap()),
+        "sip:ann@example.org"
+    );
+    assert_eq!(
+        code(&case.send_as("sip:ann@elsewhere.org", "c", 1, &[&line]).0),
+        404
+    );
     assert_eq!(code(&case.send_as("sip:example.org", "d", 1, &[&line]).0), 404);
 }
 
@@ -165,10 +207,19 @@ fn limits_hold() {
 #[test]
 fn bindings_end_and_survive_a_restart() {
     let mut case = Case::new();
-    let (_, record) =
-        case.send_as("sip:ann@example.org", "a", 7, &["Contact: <sip:a@h1>;expires=100, <sip:a@h2>;expires=200"]);
-    let Some(StoreRecord::Bindings { aor, bindings }) = record else { panic!("no record") };
-    assert_eq!(case.registrar.poll_timeout(), Some(case.now + Duration::from_secs(100)));
+    let (_, record) = case.send_as(
+        "sip:ann@example.org",
+        "a",
+        7,
+        &["Contact: <sip:a@h1>;expires=100, <sip:a@h2>;expires=200"],
+    );
+    let Some(StoreRecord::Bindings { aor, bindings }) = record else {
+        panic!("no record")
+    };
+    assert_eq!(
+        case.registrar.poll_timeout(),
+        Some(case.now + Duration::from_secs(100))
+    );
     let uri: Uri = "sip:ann@example.org".parse().unwrap();
     assert!(case.registrar.is_registered(&uri, case.now));
 
@@ -180,6 +231,12 @@ fn bindings_end_and_survive_a_restart() {
     assert_eq!(restored.handle_timeout(later), []);
     let end = case.now + Duration::from_secs(200);
     let gone = restored.handle_timeout(end);
-    assert_eq!(gone, [StoreRecord::Bindings { aor, bindings: vec![] }]);
+    assert_eq!(
+        gone,
+        [StoreRecord::Bindings {
+            aor,
+            bindings: vec![]
+        }]
+    );
     assert!(!restored.is_registered(&uri, end));
 }

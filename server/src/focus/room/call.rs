@@ -35,7 +35,11 @@ impl Room {
         self.sessions.insert(leg.session, id);
         let address = leg.flow.local.ip();
         self.legs.insert(id, leg);
-        self.push(RoomOutput::Media(MediaCommand::OpenLeg { leg: id, address, rtcp_port: true }));
+        self.push(RoomOutput::Media(MediaCommand::OpenLeg {
+            leg: id,
+            address,
+            rtcp_port: true,
+        }));
         self.occupancy_changed(now);
     }
 
@@ -45,12 +49,20 @@ impl Room {
             // CANCEL was faster than the shard.
             return self.push(RoomOutput::Media(MediaCommand::CloseLeg { leg: id }));
         };
-        let Some(state) = leg.state.after(LegEvent::Opened(now)) else { return };
-        let ports = LegPorts { address: leg.flow.local.ip(), rtp, rtcp };
+        let Some(state) = leg.state.after(LegEvent::Opened(now)) else {
+            return;
+        };
+        let ports = LegPorts {
+            address: leg.flow.local.ip(),
+            rtp,
+            rtcp,
+        };
         leg.ports = Some(ports);
         let session = leg.session;
         let answer = if leg.negotiation.has_offer() {
-            leg.negotiation.answer(ports).map(|(body, negotiated)| (body, Some(negotiated)))
+            leg.negotiation
+                .answer(ports)
+                .map(|(body, negotiated)| (body, Some(negotiated)))
         } else {
             leg.negotiation.offer(ports).map(|body| (body, None))
         };
@@ -61,7 +73,11 @@ impl Room {
                 if let Some(negotiated) = negotiated {
                     self.apply(id, &negotiated, now);
                 }
-                self.sip(SipCommand::Accept { session, body, headers });
+                self.sip(SipCommand::Accept {
+                    session,
+                    body,
+                    headers,
+                });
                 self.occupancy_changed(now);
             }
             Err(rejection) => {
@@ -130,7 +146,10 @@ impl Room {
         let Some(leg) = self.forget_leg(id) else { return };
         if tell {
             if leg.is_answered() {
-                self.sip(SipCommand::Bye { session: leg.session, reason: answers::bye_reason(reason) });
+                self.sip(SipCommand::Bye {
+                    session: leg.session,
+                    reason: answers::bye_reason(reason),
+                });
             } else {
                 self.reject(leg.session, refusal_of(reason));
             }
@@ -178,7 +197,9 @@ impl Room {
             }
         }
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        let Some(state) = leg.state.after(LegEvent::Acked) else { return };
+        let Some(state) = leg.state.after(LegEvent::Acked) else {
+            return;
+        };
         leg.state = state;
         let record = StoreRecord::PersonJoined {
             room: self.setup.id,
@@ -247,7 +268,9 @@ impl Room {
                     None if request.body.is_empty() => self.respond(tx, request, StatusCode::OK),
                     None => {
                         let mut response = Response::to(request, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-                        response.headers.set(HeaderName::Accept, "application/dtmf-relay, application/dtmf");
+                        response
+                            .headers
+                            .set(HeaderName::Accept, "application/dtmf-relay, application/dtmf");
                         self.sip(SipCommand::Respond { tx, response });
                     }
                 }
@@ -269,7 +292,10 @@ impl Room {
         } else {
             leg.in_mix = true;
             let config = mixing::leg_config(id, audio, self.setup.limits.opus, &mut self.rng);
-            MediaCommand::Add { leg: id, config: Box::new(config) }
+            MediaCommand::Add {
+                leg: id,
+                config: Box::new(config),
+            }
         };
         // The peer's hold stops its media by agreement: it is not asked whether it lives until
         // the mixer reports silence again.
@@ -282,17 +308,27 @@ impl Room {
     fn accept_headers(&self, id: LegId) -> Headers {
         let mut headers = Headers::new();
         if let Some(leg) = self.legs.get(&id) {
-            headers.set(HeaderName::Contact, answers::focus_contact(&self.setup.name, &leg.flow));
+            headers.set(
+                HeaderName::Contact,
+                answers::focus_contact(&self.setup.name, &leg.flow),
+            );
             headers.set(HeaderName::AllowEvents, answers::CONFERENCE_EVENT);
             if let Some(token) = &leg.creator_token {
-                headers.set(HeaderName::CallInfo, answers::call_info(&self.setup.api_url, Some(token)));
+                headers.set(
+                    HeaderName::CallInfo,
+                    answers::call_info(&self.setup.api_url, Some(token)),
+                );
             }
         }
         headers
     }
 
     fn refuse(&mut self, session: SessionId, rejection: Rejection) {
-        self.sip(SipCommand::Refuse { session, status: rejection.status, headers: rejection.headers });
+        self.sip(SipCommand::Refuse {
+            session,
+            status: rejection.status,
+            headers: rejection.headers,
+        });
     }
 
     /// Takes the leg out of every table and closes its media.

@@ -85,7 +85,9 @@ impl Room {
     /// A room that waits for its first person.
     pub fn new(setup: RoomSetup, now: Instant) -> Self {
         Self {
-            state: RoomState::Vacant { until: now + setup.first_wait },
+            state: RoomState::Vacant {
+                until: now + setup.first_wait,
+            },
             rng: ChaCha12Rng::from_seed(setup.seed),
             legs: BTreeMap::new(),
             sessions: HashMap::new(),
@@ -126,11 +128,19 @@ impl Room {
                 }
             }
             RoomInput::Probed { session, status } => self.probed(session, status, now),
-            RoomInput::Subscribe { subscription, expires, .. } => self.subscribe(subscription, expires),
+            RoomInput::Subscribe {
+                subscription,
+                expires,
+                ..
+            } => self.subscribe(subscription, expires),
             RoomInput::Refreshed { subscription } => self.notify_one(subscription, NotifyState::Active),
             RoomInput::SubscriptionOver { subscription } => self.roster.remove(subscription),
             RoomInput::Media(event) => self.media_event(event, now),
-            RoomInput::LegOpened { leg, rtp_port, rtcp_port } => {
+            RoomInput::LegOpened {
+                leg,
+                rtp_port,
+                rtcp_port,
+            } => {
                 self.leg_opened(leg, rtp_port, rtcp_port, now);
             }
             RoomInput::LegFailed { leg } => self.leg_failed(leg, now),
@@ -190,7 +200,11 @@ impl Room {
     }
 
     fn reject(&mut self, session: SessionId, rejection: Rejection) {
-        self.sip(SipCommand::Reject { session, status: rejection.status, headers: rejection.headers });
+        self.sip(SipCommand::Reject {
+            session,
+            status: rejection.status,
+            headers: rejection.headers,
+        });
     }
 
     /// Ends the room for everybody.
@@ -222,12 +236,16 @@ impl Room {
             return;
         }
         self.state = if self.legs.is_empty() {
-            RoomState::Vacant { until: now + self.setup.empty_grace }
+            RoomState::Vacant {
+                until: now + self.setup.empty_grace,
+            }
         } else {
             RoomState::Occupied
         };
         let people = self.legs.values().filter(|leg| leg.is_answered()).count();
-        self.push(RoomOutput::Report(RoomReport::People(u32::try_from(people).unwrap_or(u32::MAX))));
+        self.push(RoomOutput::Report(RoomReport::People(
+            u32::try_from(people).unwrap_or(u32::MAX),
+        )));
         self.roster.mark();
     }
 
@@ -236,12 +254,21 @@ impl Room {
         match input {
             input @ (RoomInput::Join(_) | RoomInput::Subscribe { .. }) => {
                 let name = self.setup.name.clone();
-                self.push(RoomOutput::Report(RoomReport::Unclaimed { name, input: Box::new(input) }));
+                self.push(RoomOutput::Report(RoomReport::Unclaimed {
+                    name,
+                    input: Box::new(input),
+                }));
             }
             RoomInput::Api { id, .. } => {
-                self.push(RoomOutput::ApiReply { id, reply: ApiReply::Refused(ApiRefusal::Ended) });
+                self.push(RoomOutput::ApiReply {
+                    id,
+                    reply: ApiReply::Refused(ApiRefusal::Ended),
+                });
             }
-            RoomInput::Session { event: SessionEvent::Request { tx, request }, .. } => {
+            RoomInput::Session {
+                event: SessionEvent::Request { tx, request },
+                ..
+            } => {
                 let response = Response::to(&request, StatusCode::CALL_DOES_NOT_EXIST);
                 self.sip(SipCommand::Respond { tx, response });
             }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mixer::LegStats;
+use crate::focus::mixer_standin::LegStats;
 use sip_proto::endpoint::{Body, NotifyState, SubscriptionId};
 
 use super::Room;
@@ -21,13 +21,25 @@ impl Room {
     pub(super) fn subscribe(&mut self, subscription: SubscriptionId, expires: u32) {
         if self.roster.len() >= self.setup.limits.max_subscriptions {
             let Rejection { status, headers } = Rejection::unavailable();
-            return self.sip(SipCommand::RejectSubscription { subscription, status, headers });
+            return self.sip(SipCommand::RejectSubscription {
+                subscription,
+                status,
+                headers,
+            });
         }
         self.roster.add(subscription);
-        self.sip(SipCommand::AcceptSubscription { subscription, expires });
+        self.sip(SipCommand::AcceptSubscription {
+            subscription,
+            expires,
+        });
         if expires == 0 {
             // RFC 6665 §4.4.3: a fetch. One document, and the subscription is over.
-            self.notify_one(subscription, NotifyState::Terminated { reason: "timeout".to_owned() });
+            self.notify_one(
+                subscription,
+                NotifyState::Terminated {
+                    reason: "timeout".to_owned(),
+                },
+            );
             self.roster.remove(subscription);
         } else {
             self.notify_one(subscription, NotifyState::Active);
@@ -38,7 +50,11 @@ impl Room {
     pub(super) fn notify_one(&mut self, subscription: SubscriptionId, state: NotifyState) {
         if let Some(version) = self.roster.next_version(subscription) {
             let body = self.document(version);
-            self.sip(SipCommand::Notify { subscription, state, body });
+            self.sip(SipCommand::Notify {
+                subscription,
+                state,
+                body,
+            });
         }
     }
 
@@ -46,7 +62,11 @@ impl Room {
     pub(super) fn notify_if_due(&mut self, now: Instant) {
         for (subscription, version) in self.roster.round(now) {
             let body = self.document(version);
-            self.sip(SipCommand::Notify { subscription, state: NotifyState::Active, body });
+            self.sip(SipCommand::Notify {
+                subscription,
+                state: NotifyState::Active,
+                body,
+            });
         }
     }
 
@@ -54,8 +74,14 @@ impl Room {
     pub(super) fn notify_end(&mut self) {
         for (subscription, version) in self.roster.everybody() {
             let body = self.document(version);
-            let state = NotifyState::Terminated { reason: "noresource".to_owned() };
-            self.sip(SipCommand::Notify { subscription, state, body });
+            let state = NotifyState::Terminated {
+                reason: "noresource".to_owned(),
+            };
+            self.sip(SipCommand::Notify {
+                subscription,
+                state,
+                body,
+            });
             self.roster.remove(subscription);
         }
     }
@@ -83,16 +109,16 @@ impl Room {
                 ApiReply::Done
             }
             RoomApi::Remove(_) | RoomApi::Mute(..) => ApiReply::Refused(ApiRefusal::NoSuchParticipant),
-            RoomApi::End(reason) => {
-                self.end(reason);
-                ApiReply::Done
-            }
         };
         self.push(RoomOutput::ApiReply { id, reply });
     }
 
     fn participants(&self, now: Instant) -> Vec<ParticipantView> {
-        self.legs.values().filter(|leg| leg.is_answered()).map(|leg| self.view(leg, now)).collect()
+        self.legs
+            .values()
+            .filter(|leg| leg.is_answered())
+            .map(|leg| self.view(leg, now))
+            .collect()
     }
 
     fn view(&self, leg: &Leg, now: Instant) -> ParticipantView {
@@ -106,7 +132,10 @@ impl Room {
             muted: leg.muted,
             speaking: self.speaker == Some(leg.id),
             creator: leg.is_creator(),
-            age: leg.since().map(|since| now.saturating_duration_since(since)).unwrap_or_default(),
+            age: leg
+                .since()
+                .map(|since| now.saturating_duration_since(since))
+                .unwrap_or_default(),
             codec: leg.negotiation.agreed().and_then(mixing::codec_name),
             stats: leg.stats,
         }

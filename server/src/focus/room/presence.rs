@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use mixer::MediaEvent;
+use crate::focus::mixer_standin::MediaEvent;
 use sip_proto::endpoint::SessionId;
 use sip_proto::message::StatusCode;
 
@@ -20,7 +20,9 @@ impl Room {
     pub(super) fn media_event(&mut self, event: MediaEvent, now: Instant) {
         match event {
             MediaEvent::ActiveSpeaker { leg } => {
-                let speaker = leg.map(|key| LegId(key.0)).filter(|id| self.legs.contains_key(id));
+                let speaker = leg
+                    .map(|key| LegId(key.0))
+                    .filter(|id| self.legs.contains_key(id));
                 if self.speaker != speaker {
                     self.speaker = speaker;
                     self.roster.mark();
@@ -70,7 +72,9 @@ impl Room {
     /// The answer, or that none came. RFC 5057 §5.1: 481 and 408 say that the dialog is gone; any
     /// other answer says that somebody is there.
     pub(super) fn probed(&mut self, session: SessionId, status: Option<StatusCode>, now: Instant) {
-        let Some(&id) = self.sessions.get(&session) else { return };
+        let Some(&id) = self.sessions.get(&session) else {
+            return;
+        };
         let gone = status.is_none_or(|status| {
             status == StatusCode::CALL_DOES_NOT_EXIST || status == StatusCode::REQUEST_TIMEOUT
         });
