@@ -204,3 +204,139 @@ fn bandwidth(value: &str) -> Option<Bandwidth> {
     };
     (bandwidth.to_string() == value).then_some(bandwidth)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\n";
+
+    fn fails(text: &str, line: usize, kind: SdpErrorKind) {
+        assert_eq!(parse(text.as_bytes()), Err(SdpError { line, kind }), "{text}");
+    }
+
+    #[test]
+    fn everything_comes_back_in_order() {
+        let text = "v=0\r\no=jdoe 3724394400 3724394405 IN IP4 198.51.100.1\r\ns=Call to John Smith\r\n\
+            i=SDP Offer #1\r\nu=http://www.example.org/x\r\ne=Jane <jane@example.org>\r\np=+1 617 555-6011\r\n\
+            c=IN IP4 198.51.100.1\r\nb=AS:128\r\nb=X-odd:many\r\nt=0 0\r\nr=7d 1h 0 25h\r\nz=2882844526 -1h\r\n\
+            k=clear:x\r\na=tool:own, made\r\na=empty:\r\na=flag\r\ny=unknown line\r\n\
+            m=audio 49170/2 RTP/AVP 0\r\ni=title\r\nc=IN IP4 233.252.0.1/127/3\r\na=x-new:1:2:3 \r\n\
+            m=video 0 RTP/AVP 99\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=sctp-port:5000\r\n";
+        let description = parse(text.as_bytes()).unwrap();
+        assert_eq!(description.to_string(), text);
+        assert_eq!(description.media[0].port_count, Some(2));
+        assert_eq!(description.bandwidths().count(), 1);
+        let bare = text.replace("\r\n", "\n");
+        assert_eq!(parse(bare.as_bytes()).unwrap(), description);
+        assert_eq!(parse(bare.trim_end().as_bytes()).unwrap(), description);
+        assert_eq!(parse(format!("{bare}\r\n\n").as_bytes()).unwrap(), description);
+    }
+
+    #[test]
+    fn errors_name_the_line() {
+        fails("", 1, SdpErrorKind::Version);
+        fails("v=1\r\n", 1, SdpErrorKind::Version);
+        fails("o=- 1 2 IN IP4 192.0.2.1\r\n", 1, SdpErrorKind::Version);
+        fails("v=0\n", 2, SdpErrorKind::Missing('o'));
+        fails("v=0\no=- 1 2 IN IP4\n", 2, SdpErrorKind::Origin);
+        fails("v=0\no=- one 2 IN IP4 192.0.2.1\n", 2, SdpErrorKind::Origin);
+        for (line, kind) in [
+            ("v=0", SdpErrorKind::Repeated('v')),
+            ("s=again", SdpErrorKind::Repeated('s')),
+            ("o=- 1 2 IN IP4 192.0.2.1", SdpErrorKind::Repeated('o')),
+            ("audio", SdpErrorKind::NotALine),
+            ("", SdpErrorKind::NotALine),
+            ("é=1", SdpErrorKind::NotALine),
+            ("c=IN IP4", SdpErrorKind::Connection),
+            ("c=IN IP4 192.0.2.1 extra", SdpErrorKind::Connection),
+            ("m=audio 5000 RTP/AVP", SdpErrorKind::Media),
+            ("m=audio 65536 RTP/AVP 0", SdpErrorKind::Media),
+            ("m=audio -1 RTP/AVP 0", SdpErrorKind::Media),
+            ("m=audio 5000/x RTP/AVP 0", SdpErrorKind::Media),
+            ("m=", SdpErrorKind::Media),
+            ("a=", SdpErrorKind::Attribute),
+            ("a=:value", SdpErrorKind::Attribute),
+        ] {
+            fails(&format!("{HEAD}t=0 0\r\n{line}\r\na=x\r\n"), 5, kind);
+        }
+        assert_eq!(
+            SdpError {
+                line: 5,
+                kind: SdpErrorKind::Media
+            }
+            .to_string(),
+            "SDP line 5: m= is not of the form media port protocol formats"
+        );
+    }
+
+    #[test]
+    fn limits_hold() {
+        let many = |line: &str, count: usize| format!("{HEAD}{}", line.repeat(count));
+        fails(
+            &many("a=x\n", MAX_LINES - 2),
+            MAX_LINES + 1,
+            SdpErrorKind::TooManyLines,
+        );
+        assert!(parse(many("a=x\n", MAX_LINES - 3).as_bytes()).is_ok());
+        fails(
+            &many("m=a 1 x 1\n", MAX_MEDIA + 1),
+            MAX_MEDIA + 4,
+            SdpErrorKind::TooManyMedia,
+        );
+        let formats = " 0".repeat(MAX_FORMATS);
+        assert!(parse(format!("{HEAD}m=audio 1 RTP/AVP{formats}\n").as_bytes()).is_ok());
+        fails(
+            &format!("{HEAD}m=audio 1 RTP/AVP{formats} 0\n"),
+            4,
+            SdpErrorKind::TooManyFormats,
+        );
+        let long = format!("{HEAD}a=x:{}\n", "y".repeat(MAX_BYTES));
+        fails(&long, 1, SdpErrorKind::TooLong);
+        assert_eq!(parse(long.as_bytes()).unwrap_err().fault(), Fault::Limit);
+        assert_eq!(parse(b"").unwrap_err().fault(), Fault::Peer);
+    }
+
+    #[test]
+    fn tolerated_against_the_letter() {
+        // No s=, a user name with spaces, numbers beyond 64 bits, Latin-1 in the name, surplus spaces.
+        let text = b"v=0 \no=Jos\xe9  M 99999999999999999999999 0 IN IP4 192.0.2.1\nt=0 0\nm=audio  5000 RTP/AVP  0 \n";
+        let description = parse(text).unwrap();
+        assert_eq!(description.origin.username, "Jos\u{fffd} M");
+        assert_eq!(description.name, "-");
+        assert_eq!(description.media[0].to_string(), "m=audio 5000 RTP/AVP 0\r\n");
+    }
+
+    #[test]
+    fn typed_views() {
+        let description = parse(
+            format!(
+                "{HEAD}a=group:BUNDLE 0 1\na=group\nb=AS:50\nm=audio 5000 RTP/AVP 18 0 0 x 300\na=MID: 0 \n\
+                 a=RTPMAP:18 G729/8000\na=fmtp:18 annexb=no\na=ptime: 20\na=maxptime:300\nb=TIAS:64000\nb=AS:80\n\
+                 m=video 5002 RTP/AVP 18\na=rtpmap:18\na=mid:\n"
+            )
+            .as_bytes(),
+        )
+        .unwrap();
+        let groups: Vec<_> = description.groups().collect();
+        assert_eq!(
+            (groups.len(), groups[0].semantics.as_str(), groups[0].mids.len()),
+            (1, "BUNDLE", 2)
+        );
+        let audio = &description.media[0];
+        assert_eq!(audio.payload_types(), [18, 0]);
+        assert_eq!(audio.rtpmap(18).unwrap().encoding, "G729");
+        assert_eq!(audio.rtpmap(0).unwrap().encoding, "PCMU");
+        assert_eq!(audio.rtpmap(96), None);
+        assert_eq!(audio.fmtp(18).unwrap().get("annexb"), Some("no"));
+        assert_eq!(
+            (audio.ptime(), audio.maxptime(), audio.mid()),
+            (Some(20), None, Some("0"))
+        );
+        assert_eq!(description.bandwidth_of(audio), Some(64_000));
+        // The number 18 means nothing in the video line, whatever it means for audio.
+        let video = &description.media[1];
+        assert_eq!((video.rtpmap(18), video.mid()), (None, None));
+        assert_eq!(description.bandwidth_of(video), Some(50_000));
+    }
+}

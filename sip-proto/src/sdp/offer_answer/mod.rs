@@ -11,8 +11,8 @@
 //! | RemoteOffer | out of turn | out of turn | out of turn | → Stable | → Stable |
 //!
 //! Only clear `RTP/AVP` and `RTP/AVPF` audio is taken, and only the first line of it that fits (in a running
-//! session the line in use, while it fits). Every other line is answered with port 0. `a=crypto` in `RTP/AVP`
-//! is an option that the answer leaves out, which refuses it (RFC 4568 §5.1.2, best-effort use).
+//! session the line in use, while it fits). Every other line is answered with port 0. `a=crypto` under
+//! `RTP/AVP` is an unenforced wish: it is passed over and left out of the answer, and the media are clear.
 //!
 //! Deliberately absent: keys, ICE and BUNDLE (a `group` is never answered; `mid` is echoed), video and multicast.
 

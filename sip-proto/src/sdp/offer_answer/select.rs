@@ -99,19 +99,20 @@ pub(super) fn disabled(before: &NegotiatedAudio) -> NegotiatedAudio {
     }
 }
 
-/// The events to answer with: 16 (flash) only to those who offered it (RFC 4733 §2.4.1, §3.2).
+/// The events to answer with: 16 (flash) only to those who offered it (RFC 4733 §2.5.1.1, §3.2).
 pub(super) fn answered_events(offered: Option<&str>) -> &'static str {
-    let flash = offered.is_some_and(|list| {
-        list.split(',').any(|range| {
-            range
-                .trim()
-                .split('-')
-                .next_back()
-                .and_then(|last| last.parse::<u16>().ok())
-                >= Some(16)
-        })
-    });
-    if flash { "0-16" } else { "0-15" }
+    let covers_flash = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let number = |text: &str| text.trim().parse::<u16>().ok();
+        number(first)
+            .zip(number(last))
+            .is_some_and(|(first, last)| (first..=last).contains(&16))
+    };
+    if offered.is_some_and(|list| list.split(',').any(covers_flash)) {
+        "0-16"
+    } else {
+        "0-15"
+    }
 }
 
 /// Codecs and events in common, in the order of the answer.
