@@ -9,7 +9,7 @@ use super::{
     ConferenceState, Description, DisconnectionMethod, Document, EXTENSION_NAMESPACE, Endpoint,
     EndpointStatus, HostInfo, JoiningMethod, Media, MediaStatus, NAMESPACE, State, UriEntry, User,
 };
-use crate::sdp::Fault;
+use crate::error::Fault;
 
 /// Largest document read. A participant takes about 500 bytes, so this is a roster of 1,000; the tree built
 /// from it takes at most some twenty times its size (one empty element every five bytes).

@@ -236,7 +236,7 @@ fn bad_documents_are_refused() {
     assert_eq!(Document::parse(b"<a>\xff</a>"), Err(ParseError::Encoding));
     assert_eq!(
         Document::parse(&vec![b' '; MAX_BYTES + 1]).unwrap_err().fault(),
-        crate::sdp::Fault::Limit
+        crate::error::Fault::Limit
     );
 }
 

@@ -1,15 +1,6 @@
 //! Why a session description could not be read.
 
-/// TEMPORARY until crate::error lands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// The peer.
-    Peer,
-    /// A limit.
-    Limit,
-    /// The caller.
-    Misuse,
-}
+use crate::error::Fault;
 
 /// A description that could not be read, and the line that was the reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

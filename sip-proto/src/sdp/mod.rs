@@ -20,7 +20,7 @@ mod parse;
 mod write;
 
 pub use attributes::{Direction, Fmtp, Group, RtcpPort, RtpMap};
-pub use error::{Fault, SdpError, SdpErrorKind};
+pub use error::{SdpError, SdpErrorKind};
 pub use model::{
     Attribute, Bandwidth, Connection, Line, MediaDescription, MulticastScope, Origin, SessionDescription,
 };

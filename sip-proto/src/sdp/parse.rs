@@ -208,6 +208,7 @@ fn bandwidth(value: &str) -> Option<Bandwidth> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Fault;
 
     const HEAD: &str = "v=0\r\no=- 1 2 IN IP4 192.0.2.1\r\ns=-\r\n";
 

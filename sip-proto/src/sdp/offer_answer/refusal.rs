@@ -1,6 +1,7 @@
 //! Why an exchange came to nothing, and what goes on the wire for it.
 
-use crate::sdp::error::{Fault, SdpError};
+use crate::error::Fault;
+use crate::sdp::error::SdpError;
 
 /// An offer that cannot be answered. The status and the Warning (RFC 3261 §20.43) say why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
