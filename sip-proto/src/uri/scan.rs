@@ -172,12 +172,11 @@ pub(super) fn escape_user(user: &str) -> Cow<'_, str> {
     })
 }
 
-/// Escapes what would end a URI parameter; what [`scan_uri`] lets pass stays as it is.
+/// Escapes what would end a URI parameter, and `@`, which would make a user part of what stands
+/// before it.
 pub(crate) fn escape_param(text: &str) -> Cow<'_, str> {
-    match check_escapes(text) {
-        Ok(()) => escape(text, is_param_byte),
-        Err(_) => escape(text, |b| is_param_byte(b) && b != b'%'),
-    }
+    let percent_too = check_escapes(text).is_err();
+    escape(text, |b| is_param_byte(b) && b != b'@' && !(percent_too && b == b'%'))
 }
 
 fn escape(text: &str, passes: impl Fn(u8) -> bool) -> Cow<'_, str> {
@@ -241,6 +240,7 @@ mod tests {
         assert_eq!(unescape_lossy("%ff"), "\u{fffd}");
         assert_eq!(escape_param("a b;%20"), "a%20b%3B%20");
         assert_eq!(escape_param("100%"), "100%25");
+        assert_eq!(escape_param("a@b"), "a%40b");
     }
 
     #[test]
