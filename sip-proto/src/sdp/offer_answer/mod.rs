@@ -74,7 +74,7 @@ impl OfferAnswer {
     #[must_use]
     pub fn new(session_id: u64) -> Self {
         Self {
-            session_id: session_id >> 2,
+            session_id: session_id & (u64::MAX >> 2),
             version: 1,
             origin_address: None,
             last_sent: None,
@@ -235,6 +235,11 @@ impl OfferAnswer {
             (Err(Refusal::NoAudio), Some(before)) => select::disabled(before),
             (Err(refusal), _) => return Err(refusal),
         };
+        // All that was offered is bound now, ours last.
+        if let Some(offered) = offer.media.get(audio.mline) {
+            self.payload_types.remember_offer(offered);
+        }
+        self.payload_types.remember(&audio.receive, &audio.receive_events);
         let answer = self.stamp(compose::description(local.address, media), local.address);
         let negotiated = self.establish(audio, answer.clone(), offer);
         Ok((answer, negotiated))

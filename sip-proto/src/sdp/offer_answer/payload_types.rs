@@ -1,12 +1,13 @@
 //! The payload types of the audio line over the life of a session.
 //!
 //! RFC 3264 §8.3.2: within a session a number that was bound to a codec is never bound to another one. So the
-//! numbers that our descriptions have used are remembered; a later offer of ours reuses them, also those that
-//! came from the peer's offers.
+//! numbers of our descriptions and of the peer's offers are remembered, also of codecs that were not agreed on; a
+//! later offer of ours reuses them.
 
 use super::local::AudioFormat;
+use crate::sdp::model::MediaDescription;
 
-/// Codec and number of everything in descriptions of ours, the latest last.
+/// Codec and number of everything bound so far, the latest last.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PayloadTypes {
     used: Vec<AudioFormat>,
@@ -46,6 +47,22 @@ impl PayloadTypes {
             }
         }
         Some(events)
+    }
+
+    /// Notes what the peer's offer binds.
+    pub(super) fn remember_offer(&mut self, line: &MediaDescription) {
+        let maps = line
+            .payload_types()
+            .into_iter()
+            .filter_map(|number| line.rtpmap(number));
+        let formats = maps.map(|map| AudioFormat {
+            encoding: map.encoding,
+            clock_rate: map.clock_rate,
+            channels: map.channels,
+            payload_type: map.payload_type,
+            fmtp: None,
+        });
+        self.remember(&formats.collect::<Vec<_>>(), &[]);
     }
 
     /// Notes what a description of ours binds. The list is bounded: a number has one codec, and only a peer

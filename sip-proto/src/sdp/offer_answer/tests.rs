@@ -468,7 +468,7 @@ fn first_offer_in_full() {
         maxptime: Some(60),
         ..local()
     };
-    let expected = "v=0\r\no=- 100 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
+    let expected = "v=0\r\no=- 400 1 IN IP4 192.0.2.10\r\ns=-\r\nc=IN IP4 192.0.2.10\r\nt=0 0\r\n\
         m=audio 40000 RTP/AVP 96 9 0 8 102 101\r\n\
         a=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\na=rtpmap:9 G722/8000\r\na=rtpmap:0 PCMU/8000\r\n\
         a=rtpmap:8 PCMA/8000\r\na=rtpmap:102 telephone-event/48000\r\na=fmtp:102 0-16\r\n\
