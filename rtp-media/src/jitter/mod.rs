@@ -1,6 +1,42 @@
-//! Adaptive jitter buffer (signatures; bodies follow).
-use crate::units::{RtpTimestamp, SampleRate, SeqExt};
+//! The adaptive jitter buffer: packets in as the network brings them, frames out in order and in time.
+//!
+//! # How it keeps the delay small
+//! The *lag* of a frame at some moment is the time since it could have been here at the earliest, that is over the
+//! path's base delay ([`delay`]). The consumer pulls once a tick; on a clean network a frame that has arrived is
+//! pulled at the next tick, so that its lag is anything under one tick. It falls out of that by itself that drift
+//! between the clocks does no harm: when the lag has crept to more than a tick over the target, a frame is shortened
+//! away; when a tick finds nothing, it is concealed and the lag is a tick larger.
+//!
+//! | event | answer | effect on the delay |
+//! |---|---|---|
+//! | next frame here | [`Pull::Frame`] | none |
+//! | next frame here, all of the last 300 ms could have been a tick earlier, and the jitter allows it | `Frame` with `shorten` | falls |
+//! | lag over the target by two ticks (a stall) | `Frame` with `shorten`, every 60 ms | falls |
+//! | span waiting over `max_delay` | oldest dropped | falls at once |
+//! | silent frame, too much lag | dropped | falls |
+//! | silent frame, too little lag | [`Pull::Silence`] | grows |
+//! | nothing here | [`Pull::Hold`], after 100 ms or a silent frame [`Pull::Silence`] | grows |
+//! | gap in the sequence, already held for that long | passed over | none |
+//! | gap in the sequence, lag under the target | `Hold` | grows |
+//! | gap in the sequence otherwise | [`Pull::Lost`] | none |
+//! | gap in the timestamps alone (DTX) | passed over as soon as the next frame's lag reaches the target | resets |
+//!
+//! Deliberately absent: decoding, time-scale modification (the consumer blends what `shorten` takes away), and more
+//! than one stream.
+
+mod delay;
+mod playout;
+mod ring;
+#[cfg(test)]
+mod tests;
+
 use std::time::{Duration, Instant};
+
+use crate::limits::{JITTER_SLOTS, MAX_DELAY, MAX_PAYLOAD, TIMELINE_BREAK};
+use crate::units::{RtpTimestamp, SampleRate, SeqExt};
+use delay::Delay;
+use playout::Playout;
+use ring::{Ring, Slot};
 
 /// What a buffer is built from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,18 +47,19 @@ pub struct JitterConfig {
     pub tick: Duration,
     /// Longest span that may wait.
     pub max_delay: Duration,
-    /// The codec can rebuild a frame from the one behind it (Opus in-band FEC): while there is loss, one frame is kept back for that.
+    /// The codec can rebuild a frame from the one behind it (Opus in-band FEC): while there is loss, one frame is
+    /// kept back for that.
     pub fec: bool,
 }
 
 impl JitterConfig {
-    /// Defaults for a clock: 20 ms ticks, [`crate::limits::MAX_DELAY`], no FEC.
+    /// Defaults for a clock: 20 ms ticks, [`MAX_DELAY`], no FEC.
     #[must_use]
     pub const fn new(clock: SampleRate) -> Self {
         Self {
             clock,
             tick: Duration::from_millis(20),
-            max_delay: crate::limits::MAX_DELAY,
+            max_delay: MAX_DELAY,
             fec: false,
         }
     }
@@ -39,7 +76,7 @@ pub struct Arrival<'a> {
     pub duration: u32,
     /// RTP marker: the first frame of a talk spurt.
     pub marker: bool,
-    /// The frame is known to hold silence (DTX, comfort noise, audio level 127): may be dropped or repeated freely.
+    /// The frame is known to hold silence (DTX, comfort noise, audio level 127): may be dropped or delayed freely.
     pub silent: bool,
     /// When the kernel received it.
     pub at: Instant,
@@ -52,11 +89,11 @@ pub struct Arrival<'a> {
 pub enum Inserted {
     /// Waits for its time.
     Queued,
-    /// Its time is over: already concealed or skipped.
+    /// Its time is over: already concealed or passed over.
     Late,
     /// It is or was here.
     Duplicate,
-    /// Longer than [`crate::limits::MAX_PAYLOAD`], or empty, or of no duration.
+    /// Longer than [`MAX_PAYLOAD`], empty, or of no duration.
     Unusable,
 }
 
@@ -65,7 +102,8 @@ pub enum Inserted {
 pub enum Pull<'a> {
     /// Decode this.
     Frame(Frame<'a>),
-    /// A frame is missing and its successor is here: conceal `duration` ticks, by FEC when the successor's payload is given. The buffer has moved on.
+    /// A frame is missing and its successor is here: conceal `duration` ticks, by FEC when the successor's payload
+    /// is given. The buffer has moved on.
     Lost {
         /// Ticks of the RTP clock to conceal.
         duration: u32,
@@ -74,7 +112,8 @@ pub enum Pull<'a> {
     },
     /// Nothing is there although it is due: conceal what this tick still needs. The buffer stays where it is.
     Hold,
-    /// The peer is silent, has not begun, or is gone: silence or comfort noise for what this tick still needs. The buffer stays where it is.
+    /// The peer is silent, has not begun, or is gone: silence or comfort noise for what this tick still needs. The
+    /// buffer stays where it is.
     Silence,
 }
 
@@ -91,8 +130,10 @@ pub struct Frame<'a> {
     pub marker: bool,
     /// As given to `insert`.
     pub silent: bool,
-    /// The delay must fall by this frame's duration: decode it, but blend it into the next one (which is in the buffer), so that both together take the next one's time.
-    pub shorten: bool,
+    /// Ticks of the RTP clock by which the delay must fall: decode the frame, then take that much out of it, blending
+    /// over the cut. Zero as a rule. When it equals `duration`, nothing of the frame's time remains, and its
+    /// successor is here to be pulled and blended with.
+    pub shorten: u32,
     /// The encoded frame.
     pub payload: &'a [u8],
 }
@@ -112,7 +153,7 @@ pub struct JitterStats {
     pub late: u64,
     /// Frames that came twice.
     pub duplicates: u64,
-    /// Frames reported as `Lost`.
+    /// Frames that were missing when their time came.
     pub lost: u64,
     /// Ticks of the RTP clock concealed, lost or held.
     pub concealed: u64,
@@ -126,30 +167,167 @@ pub struct JitterStats {
 #[derive(Debug)]
 pub struct JitterBuffer {
     config: JitterConfig,
+    ring: Ring,
+    delay: Delay,
+    play: Playout,
+    /// Where microseconds are counted from: the first arrival.
+    epoch: Option<Instant>,
+    /// The last timestamp, extended.
+    last_ts: i64,
+    stats: JitterStats,
+    /// Microseconds.
+    smoothed: i64,
 }
+
 impl JitterBuffer {
     /// An empty buffer with all its memory.
     #[must_use]
     pub fn new(config: JitterConfig) -> Self {
-        Self { config }
+        Self {
+            config,
+            ring: Ring::new(),
+            delay: Delay::new(),
+            play: Playout::new(),
+            epoch: None,
+            last_ts: 0,
+            stats: JitterStats::default(),
+            smoothed: 0,
+        }
     }
+
     /// Puts a received frame in its place.
-    pub fn insert(&mut self, _arrival: &Arrival<'_>) -> Inserted {
+    pub fn insert(&mut self, arrival: &Arrival<'_>) -> Inserted {
+        let length = arrival.payload.len();
+        if length == 0 || length > MAX_PAYLOAD || arrival.duration == 0 {
+            return Inserted::Unusable;
+        }
+        if self.ring.get(arrival.seq).is_some() || self.play.was_played(arrival.seq) {
+            self.stats.duplicates += 1;
+            return Inserted::Duplicate;
+        }
+        let ts = self.extend(arrival.timestamp);
+        let at = self.micros(arrival.at);
+        let transit = at - self.config.clock.micros(ts);
+        let late = self.is_late(arrival.seq);
+        if self.delay.breaks(transit, TIMELINE_BREAK.as_micros() as i64) {
+            if late {
+                self.stats.late += 1;
+                return Inserted::Late;
+            }
+            self.start_timeline();
+        }
+        self.last_ts = ts;
+        self.delay
+            .observe(at, transit, self.config.clock.micros(i64::from(arrival.duration)));
+        if late {
+            self.stats.late += 1;
+            return Inserted::Late;
+        }
+        self.make_room(arrival.seq);
+        let slot = Slot::new(
+            arrival.seq,
+            ts,
+            arrival.duration,
+            arrival.marker,
+            arrival.silent,
+            arrival.at,
+            length,
+        );
+        self.ring.put(slot, arrival.payload);
+        self.play.expect(&slot);
         Inserted::Queued
     }
-    /// What to play next. The consumer calls it until it has one tick of samples; `need` is what this tick still lacks, in ticks of the RTP clock.
-    pub fn pull(&mut self, _now: Instant, _need: u32) -> Pull<'_> {
-        Pull::Silence
+
+    /// Forgets the stream and its history (new source, restarted sequence); counters stay.
+    pub fn reset(&mut self) {
+        self.ring.clear();
+        self.delay = Delay::new();
+        self.play = Playout::new();
+        self.epoch = None;
+        self.last_ts = 0;
     }
-    /// Forgets stream and history (new source, restarted sequence); counters stay.
-    pub fn reset(&mut self) {}
-    /// As `reset`, and another clock (payload type changed to a codec of another rate).
+
+    /// As [`reset`](Self::reset), with another configuration (payload type changed to a codec of another clock).
     pub fn reconfigure(&mut self, config: JitterConfig) {
         self.config = config;
+        self.reset();
     }
+
     /// Counters and delay.
     #[must_use]
     pub fn stats(&self) -> JitterStats {
-        JitterStats::default()
+        let micros = |value: i64| Duration::from_micros(value.max(0).cast_unsigned());
+        JitterStats {
+            delay: micros(self.smoothed),
+            target: micros(self.target()),
+            queued: micros(self.config.clock.micros(self.span())),
+            ..self.stats
+        }
+    }
+
+    /// The timestamp nearest to the last one.
+    fn extend(&self, timestamp: RtpTimestamp) -> i64 {
+        if self.epoch.is_none() {
+            return i64::from(timestamp.0);
+        }
+        self.last_ts + i64::from(timestamp.since(RtpTimestamp(self.last_ts as u32)))
+    }
+
+    fn micros(&mut self, at: Instant) -> i64 {
+        let epoch = *self.epoch.get_or_insert(at);
+        signed_micros(epoch, at)
+    }
+
+    /// The sender's timestamps leapt: what waits belongs to another time. The sequence goes on.
+    fn start_timeline(&mut self) {
+        self.stats.dropped += self.ring.count() as u64;
+        self.ring.clear();
+        self.delay = Delay::new();
+        self.play.start_timeline();
+    }
+
+    /// Whether its time is over, or it lies so far before the others that the ring cannot hold both.
+    fn is_late(&self, seq: SeqExt) -> bool {
+        let last = self.ring.last().map_or(seq, |slot| slot.seq);
+        self.play.is_past(seq) || seq.plus(JITTER_SLOTS as u64) <= last
+    }
+
+    /// Lets go of whatever is too old for the ring to hold beside `seq`.
+    fn make_room(&mut self, seq: SeqExt) {
+        let oldest = SeqExt(seq.0.saturating_sub(JITTER_SLOTS as u64 - 1));
+        while let Some(front) = self
+            .play
+            .next()
+            .and_then(|next| self.ring.first_from(next))
+            .copied()
+        {
+            if front.seq >= oldest {
+                break;
+            }
+            self.ring.take(front.seq);
+            self.stats.dropped += 1;
+            self.play.pass(&front);
+        }
+        if let Some(next) = self.play.next().filter(|next| *next < oldest) {
+            self.stats.lost += oldest.0 - next.0;
+            self.play.skip_to(oldest);
+        }
+    }
+
+    /// Ticks of the RTP clock between the first and the end of the last waiting frame.
+    fn span(&self) -> i64 {
+        let front = self.play.next().and_then(|next| self.ring.first_from(next));
+        match (front, self.ring.last()) {
+            (Some(front), Some(last)) => (last.end() - front.ts).max(0),
+            _ => 0,
+        }
+    }
+}
+
+/// Microseconds from `from` to `to`, negative when `to` is earlier.
+fn signed_micros(from: Instant, to: Instant) -> i64 {
+    match to.checked_duration_since(from) {
+        Some(passed) => passed.as_micros() as i64,
+        None => -(from.saturating_duration_since(to).as_micros() as i64),
     }
 }

@@ -116,7 +116,11 @@ fn silence_is_recognised_and_speech_is_not() {
     let mut encoder = OpusEncoder::new(&OpusConfig::default()).unwrap();
     let silent = packets(&mut encoder, &vec![0.0; 960 * 50]);
     // Its detector starts out "active".
-    assert!(silent[30..].iter().all(|p| toc::Hint::of(p) != toc::Hint::Unknown));
+    assert!(
+        silent[30..]
+            .iter()
+            .all(|p| toc::Hint::of(p) != toc::Hint::Unknown)
+    );
     let mut encoder = OpusEncoder::new(&OpusConfig {
         bitrate: 6_000,
         ..OpusConfig::default()
