@@ -16,9 +16,16 @@ impl Dialog {
         if (stream && is_open) || (!stream && self.translated) {
             return self.flow;
         }
-        let uri = self.route_set.first().map_or(&self.remote_target, |route| &route.uri);
+        let uri = self
+            .route_set
+            .first()
+            .map_or(&self.remote_target, |route| &route.uri);
         let remote = reachable(uri, &self.flow).unwrap_or(self.flow.remote);
-        Flow { remote, connection: None, ..self.flow }
+        Flow {
+            remote,
+            connection: None,
+            ..self.flow
+        }
     }
 }
 
@@ -26,7 +33,9 @@ impl Dialog {
 /// or names none and its Contact does not match either.
 pub(super) fn is_translated(request: &Request, contact: &Uri, flow: &Flow) -> bool {
     let source = flow.remote.ip().to_canonical();
-    let Ok(via) = request.headers.top_via() else { return true };
+    let Ok(via) = request.headers.top_via() else {
+        return true;
+    };
     match via.host.ip() {
         Some(ip) => ip.to_canonical() != source,
         None => contact.host.ip().is_none_or(|ip| ip.to_canonical() != source),
@@ -41,7 +50,10 @@ fn reachable(uri: &Uri, flow: &Flow) -> Option<SocketAddr> {
     if ip.is_unspecified() || ip.is_ipv4() != heard.is_ipv4() || foreign {
         return None;
     }
-    Some(SocketAddr::new(ip, uri.port.unwrap_or(flow.transport.default_port())))
+    Some(SocketAddr::new(
+        ip,
+        uri.port.unwrap_or(flow.transport.default_port()),
+    ))
 }
 
 /// Loopback, private, link-local or unique-local: means nothing outside its own network.

@@ -19,9 +19,6 @@ pub const MAX_UNACKED: usize = 2;
 /// Attempts to get an offer through after 491 before the application is told.
 pub const MAX_GLARE_RETRIES: u8 = 4;
 
-/// Requests from the application within one dialog that may be unanswered by the peer at a time.
-pub const MAX_PENDING_IN_DIALOG: usize = 32;
-
 /// Requests of the peer within one dialog that may wait for the application at a time; more get 500.
 pub const MAX_REQUESTS_IN_DIALOG: usize = 32;
 
@@ -41,3 +38,9 @@ pub const MAX_RINGING: Duration = Duration::from_secs(600);
 
 /// How often a provisional response is repeated (RFC 3261 §13.3.1.1).
 pub const RING_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Seconds that a SUBSCRIBE without Expires asks for: the default of the conference package (RFC 4575 §3.4).
+pub const DEFAULT_SUBSCRIPTION: u32 = 3_600;
+
+/// How often one request is sent again with credentials: a proxy's challenge, the server's, and a stale nonce.
+pub const MAX_CHALLENGES: u8 = 3;

@@ -12,62 +12,154 @@
 //! Absent on purpose: name resolution (the driver's, RFC 3263), proxying (so no 483: an endpoint takes a request
 //! with Max-Forwards 0 as its own, RFC 4475 §3.3.11), reliable provisional responses (RFC 3262).
 
+mod authorise;
 mod commands;
 mod config;
 mod event;
 pub mod limits;
-
+mod notice;
+mod receive;
+mod respond;
+pub(crate) mod schedule;
+pub(crate) mod stack;
 mod types;
-
+pub(crate) mod wire;
 
 pub use config::EndpointConfig;
 pub use event::{Event, PeerState, SessionEvent, SubscriptionEvent, TerminatedBy};
 pub use types::{
-    Body, ClientTx, ConnectionId, Counts, EndpointError, Flow, Input, NotifyState, Outgoing, Output, ServerTx,
-    SessionId, SubscriptionId, Transport,
+    Body, ClientTx, ConnectionId, Counts, EndpointError, Flow, Input, NotifyState, Outgoing, Output,
+    ServerTx, SessionId, SubscriptionId, Transport,
 };
 
+use std::collections::HashMap;
 use std::time::Instant;
+
+use crate::usage::session::Session;
+use crate::usage::subscribe::Subscription;
+use stack::{Stack, WakeUsage};
 
 /// A user agent's whole signalling. See the module's description.
 pub struct Endpoint {
-    config: EndpointConfig,
+    stack: Stack,
+    sessions: HashMap<SessionId, Session>,
+    subscriptions: HashMap<SubscriptionId, Subscription>,
 }
 
 impl Endpoint {
     /// An endpoint that makes its identifiers from `seed`.
     pub fn new(config: EndpointConfig, seed: [u8; 32]) -> Self {
-        let _ = seed;
-        Endpoint { config }
+        Endpoint {
+            stack: Stack::new(config, seed),
+            sessions: HashMap::new(),
+            subscriptions: HashMap::new(),
+        }
     }
 
     /// Its configuration.
     pub fn config(&self) -> &EndpointConfig {
-        &self.config
+        &self.stack.config
     }
 
     /// Takes what the driver reports. Never fails: what cannot be used is answered or dropped.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
-        let _ = (input, now);
+        match input {
+            Input::Datagram { flow, bytes } => self.on_message(flow, bytes, now),
+            Input::Opened { flow } => self.stack.wire.open(flow),
+            Input::Stream { connection, bytes } => self.on_stream(connection, bytes, now),
+            Input::Closed { connection } => {
+                if let Some(flow) = self.stack.wire.closed(connection) {
+                    self.stack.layer.transport_failed(&flow);
+                }
+            }
+            Input::TransportFailed { flow } => self.stack.layer.transport_failed(&flow),
+        }
+        self.handle_notices(now);
     }
 
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let _ = now;
+        self.stack.layer.handle_timeout(&mut self.stack.wire, now);
+        self.handle_notices(now);
+        while let Some(wake) = self.stack.usages.take_due(now) {
+            match wake {
+                WakeUsage::Session(id) => {
+                    self.with_session(id, |session, stack| session.on_timeout(stack, now));
+                }
+                WakeUsage::Subscription(id) => {
+                    self.with_subscription(id, |subscription, stack| subscription.on_timeout(stack, now));
+                }
+            }
+        }
     }
 
     /// The next thing to do; call it until it returns nothing.
     pub fn poll_output(&mut self) -> Option<Output> {
-        None
+        self.stack.wire.out.pop_front()
     }
 
     /// When `handle_timeout` wants to be called, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        None
+        let usages = self.stack.usages.next();
+        self.stack
+            .layer
+            .poll_timeout()
+            .into_iter()
+            .chain(usages)
+            .min_by_key(|(at, _)| *at)
     }
 
     /// How much is held.
     pub fn counts(&self) -> Counts {
-        Counts::default()
+        Counts {
+            client_transactions: self.stack.layer.client_count(),
+            server_transactions: self.stack.layer.server_count(),
+            dialogs: self.stack.dialogs.len(),
+            sessions: self.sessions.len(),
+            subscriptions: self.subscriptions.len(),
+        }
+    }
+
+    /// Lets a session work, then re-arms its wake-up or drops it.
+    fn with_session<R>(
+        &mut self,
+        id: SessionId,
+        work: impl FnOnce(&mut Session, &mut Stack) -> R,
+    ) -> Option<R> {
+        let session = self.sessions.get_mut(&id)?;
+        let result = work(session, &mut self.stack);
+        if !session.is_over() {
+            self.stack.usages.set(WakeUsage::Session(id), session.deadline());
+            return Some(result);
+        }
+        self.stack.usages.set(WakeUsage::Session(id), None);
+        if let Some(peer) = self.sessions.remove(&id).and_then(|session| session.peer) {
+            self.stack.release_peer(peer);
+        }
+        Some(result)
+    }
+
+    /// Lets a subscription work, then re-arms its wake-up or drops it.
+    fn with_subscription<R>(
+        &mut self,
+        id: SubscriptionId,
+        work: impl FnOnce(&mut Subscription, &mut Stack) -> R,
+    ) -> Option<R> {
+        let subscription = self.subscriptions.get_mut(&id)?;
+        let result = work(subscription, &mut self.stack);
+        if !subscription.is_over() {
+            self.stack
+                .usages
+                .set(WakeUsage::Subscription(id), subscription.deadline());
+            return Some(result);
+        }
+        self.stack.usages.set(WakeUsage::Subscription(id), None);
+        if let Some(subscription) = self.subscriptions.remove(&id) {
+            subscription.leave(&mut self.stack);
+            if let Some(peer) = subscription.peer {
+                self.stack.release_peer(peer);
+            }
+        }
+        Some(result)
     }
 }

@@ -13,7 +13,10 @@ pub(crate) struct Schedule<K> {
 
 impl<K: Copy + Ord + Hash> Schedule<K> {
     pub(crate) fn new() -> Self {
-        Schedule { queue: BTreeSet::new(), armed: HashMap::new() }
+        Schedule {
+            queue: BTreeSet::new(),
+            armed: HashMap::new(),
+        }
     }
 
     /// Sets, moves or removes the deadline of `key`; the text says what is waited for.

@@ -142,12 +142,21 @@ impl Stack {
     }
 
     /// Sends a request in a new client transaction.
-    pub(crate) fn send(&mut self, mut request: Request, flow: Flow, purpose: Purpose, now: Instant) -> ClientId {
+    pub(crate) fn send(
+        &mut self,
+        mut request: Request,
+        flow: Flow,
+        purpose: Purpose,
+        now: Instant,
+    ) -> ClientId {
         if !self.config.user_agent.is_empty() && !request.headers.contains(&HeaderName::UserAgent) {
-            request.headers.push(HeaderName::UserAgent, &self.config.user_agent);
+            request
+                .headers
+                .push(HeaderName::UserAgent, &self.config.user_agent);
         }
         let owner = ClientUse { purpose, attempts: 0 };
-        self.layer.send(request, flow, owner, &mut self.ids, &mut self.wire, now)
+        self.layer
+            .send(request, flow, owner, &mut self.ids, &mut self.wire, now)
     }
 
     /// Sends an ACK to a 2xx: no transaction, its own branch. The bytes are kept to send again.
@@ -190,9 +199,10 @@ impl Stack {
     /// Allow, Supported and Allow-Events, as an INVITE and its 2xx tell them.
     pub(crate) fn put_abilities(&self, headers: &mut Headers) {
         self.put_allow(headers);
-        for (name, list) in
-            [(HeaderName::Supported, &self.config.supported), (HeaderName::AllowEvents, &self.config.allow_events)]
-        {
+        for (name, list) in [
+            (HeaderName::Supported, &self.config.supported),
+            (HeaderName::AllowEvents, &self.config.allow_events),
+        ] {
             if !list.is_empty() && !headers.contains(&name) {
                 headers.push(name, list.join(", "));
             }
@@ -202,7 +212,13 @@ impl Stack {
     /// Option tags of Require that are not understood (§8.2.2.3).
     pub(crate) fn unsupported(&self, request: &Request) -> Vec<String> {
         let mut tags = request.headers.tokens(&HeaderName::Require);
-        tags.retain(|tag| !self.config.supported.iter().any(|own| own.eq_ignore_ascii_case(tag)));
+        tags.retain(|tag| {
+            !self
+                .config
+                .supported
+                .iter()
+                .any(|own| own.eq_ignore_ascii_case(tag))
+        });
         tags
     }
 
@@ -234,7 +250,11 @@ impl Stack {
 
     /// Our Contact on this flow, in brackets.
     pub(crate) fn contact(&self, flow: &Flow) -> String {
-        let mut uri = Uri::sip(&self.config.contact_user, Host::from(flow.local.ip()), Some(flow.local.port()));
+        let mut uri = Uri::sip(
+            &self.config.contact_user,
+            Host::from(flow.local.ip()),
+            Some(flow.local.port()),
+        );
         if let Some(transport) = flow.transport.uri_param() {
             uri.params.set("transport", transport);
         }

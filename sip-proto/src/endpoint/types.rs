@@ -82,7 +82,12 @@ pub struct Flow {
 impl Flow {
     /// A UDP flow.
     pub const fn udp(local: SocketAddr, remote: SocketAddr) -> Self {
-        Flow { transport: Transport::Udp, local, remote, connection: None }
+        Flow {
+            transport: Transport::Udp,
+            local,
+            remote,
+            connection: None,
+        }
     }
 }
 
@@ -181,7 +186,10 @@ pub struct Body {
 impl Body {
     /// A body of this type.
     pub fn new(content_type: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
-        Body { content_type: content_type.into(), bytes: bytes.into() }
+        Body {
+            content_type: content_type.into(),
+            bytes: bytes.into(),
+        }
     }
 
     /// A session description.

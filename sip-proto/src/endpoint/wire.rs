@@ -25,7 +25,11 @@ pub(crate) struct Stream {
 
 impl Wire {
     pub(crate) fn new() -> Self {
-        Wire { streams: HashMap::new(), by_peer: HashMap::new(), out: VecDeque::new() }
+        Wire {
+            streams: HashMap::new(),
+            by_peer: HashMap::new(),
+            out: VecDeque::new(),
+        }
     }
 
     /// A stream opened. Too many: it is closed again.
@@ -36,7 +40,13 @@ impl Wire {
             return;
         }
         self.by_peer.insert((flow.transport, flow.remote), connection);
-        self.streams.insert(connection, Stream { flow, framer: StreamFramer::new() });
+        self.streams.insert(
+            connection,
+            Stream {
+                flow,
+                framer: StreamFramer::new(),
+            },
+        );
     }
 
     /// A stream closed; tells what it was.
@@ -79,6 +89,9 @@ impl Wire {
         if !flow.transport.is_reliable() || self.is_open(&flow) {
             return flow;
         }
-        Flow { connection: self.by_peer.get(&(flow.transport, flow.remote)).copied(), ..flow }
+        Flow {
+            connection: self.by_peer.get(&(flow.transport, flow.remote)).copied(),
+            ..flow
+        }
     }
 }

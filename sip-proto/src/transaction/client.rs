@@ -66,7 +66,12 @@ impl Client {
             timers.arm(Timer::E, now + values.t1);
         }
         timers.arm(Timer::F, now + values.transaction());
-        Client { state: State::Trying { interval: values.t1 }, reliable, values, timers }
+        Client {
+            state: State::Trying { interval: values.t1 },
+            reliable,
+            values,
+            timers,
+        }
     }
 
     /// The present state.
@@ -150,7 +155,10 @@ mod tests {
                 }
             }
         }
-        assert_eq!(times, [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]);
+        assert_eq!(
+            times,
+            [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]
+        );
         assert_eq!(m.state(), State::Terminated);
     }
 

@@ -78,7 +78,12 @@ impl InviteClient {
             timers.arm(Timer::A, now + values.t1);
         }
         timers.arm(Timer::B, now + values.transaction());
-        InviteClient { state: State::Calling { interval: values.t1 }, reliable, values, timers }
+        InviteClient {
+            state: State::Calling { interval: values.t1 },
+            reliable,
+            values,
+            timers,
+        }
     }
 
     /// The present state.
@@ -186,7 +191,11 @@ mod tests {
     fn calling_resends_with_doubling_interval_and_times_out() {
         let (mut m, now) = machine(false);
         let seen = run(&mut m, now, Duration::from_secs(60));
-        let times: Vec<u128> = seen.iter().filter(|s| s.1 == Action::Transmit).map(|s| s.0).collect();
+        let times: Vec<u128> = seen
+            .iter()
+            .filter(|s| s.1 == Action::Transmit)
+            .map(|s| s.0)
+            .collect();
         assert_eq!(times, [500, 1500, 3500, 7500, 15500, 31500]);
         assert_eq!(seen.last(), Some(&(32000, Action::TimedOut)));
         assert_eq!(m.state(), State::Terminated);
@@ -196,7 +205,10 @@ mod tests {
     #[test]
     fn reliable_transport_never_resends() {
         let (mut m, now) = machine(true);
-        assert_eq!(run(&mut m, now, Duration::from_secs(60)), [(32000, Action::TimedOut)]);
+        assert_eq!(
+            run(&mut m, now, Duration::from_secs(60)),
+            [(32000, Action::TimedOut)]
+        );
     }
 
     #[test]

@@ -70,7 +70,12 @@ pub struct InviteServer {
 impl InviteServer {
     /// Starts in Proceeding.
     pub fn new(reliable: bool, values: TimerValues) -> Self {
-        InviteServer { state: State::Proceeding, reliable, values, timers: TimerSet::default() }
+        InviteServer {
+            state: State::Proceeding,
+            reliable,
+            values,
+            timers: TimerSet::default(),
+        }
     }
 
     /// The present state.
@@ -115,7 +120,9 @@ impl InviteServer {
                 Action::Transmit
             }
             (State::Proceeding, 300..=699) => {
-                self.state = State::Completed { interval: self.values.t1 };
+                self.state = State::Completed {
+                    interval: self.values.t1,
+                };
                 if !self.reliable {
                     self.timers.arm(Timer::G, now + self.values.t1);
                 }
@@ -168,7 +175,10 @@ mod tests {
                 }
             }
         }
-        assert_eq!(times, [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]);
+        assert_eq!(
+            times,
+            [500, 1500, 3500, 7500, 11500, 15500, 19500, 23500, 27500, 31500]
+        );
         assert_eq!(m.state(), State::Terminated);
     }
 

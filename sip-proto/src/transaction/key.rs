@@ -15,14 +15,20 @@ pub struct ClientKey {
 impl ClientKey {
     /// The key of a request with this branch.
     pub fn new(branch: &str, method: Method) -> Self {
-        ClientKey { branch: branch.to_ascii_lowercase(), method }
+        ClientKey {
+            branch: branch.to_ascii_lowercase(),
+            method,
+        }
     }
 
     /// The key that a response carries.
     pub fn of(response: &Response) -> Result<Self, HeaderError> {
         let branch = response.headers.top_via()?.branch();
         let method = response.headers.cseq()?.method;
-        Ok(ClientKey::new(branch.as_ref().map_or("", |branch| branch.as_str()), method))
+        Ok(ClientKey::new(
+            branch.as_ref().map_or("", |branch| branch.as_str()),
+            method,
+        ))
     }
 }
 
@@ -59,7 +65,11 @@ pub enum ServerKey {
 impl ServerKey {
     /// The key of `request` as if its method were `method` (a CANCEL looks for its INVITE).
     pub fn of(request: &Request, method: &Method) -> Result<Self, HeaderError> {
-        let method = if *method == Method::Ack { Method::Invite } else { method.clone() };
+        let method = if *method == Method::Ack {
+            Method::Invite
+        } else {
+            method.clone()
+        };
         let via = request.headers.top_via()?;
         match via.branch() {
             Some(branch) if branch.is_rfc3261() => Ok(ServerKey::Branch {
@@ -72,7 +82,11 @@ impl ServerKey {
                 from_tag: request.headers.from_tag(),
                 call_id: call_id(request),
                 cseq: request.headers.cseq()?.seq,
-                via: format!("{} {}", sent_by(&via), branch.as_ref().map_or("", |branch| branch.as_str())),
+                via: format!(
+                    "{} {}",
+                    sent_by(&via),
+                    branch.as_ref().map_or("", |branch| branch.as_str())
+                ),
                 method,
             }),
         }

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::key::{ClientKey, MergeKey, ServerKey};
-use super::{client, invite_client, invite_server, server};
 use super::{Timer, TimerSet, TimerValues};
+use super::{client, invite_client, invite_server, server};
+use crate::endpoint::limits::MAX_EARLY_DIALOGS;
 use crate::endpoint::schedule::Schedule;
 use crate::endpoint::wire::Wire;
 use crate::endpoint::{Flow, Transport};
@@ -71,6 +72,8 @@ struct ClientTransaction<C> {
     branch: Branch,
     bytes: Vec<u8>,
     ack: Option<Vec<u8>>,
+    /// ACKs to the 2xx of other branches of a fork, by their To tag.
+    forks: Vec<(String, Vec<u8>, Flow)>,
     flow: Flow,
     owner: C,
 }
@@ -158,7 +161,9 @@ impl<C: Copy, S: Copy> Layer<C, S> {
 
     /// Sends the CANCEL of a client transaction (§9.1): same branch, a transaction of its own.
     pub(crate) fn send_cancel(&mut self, invite: ClientId, owner: C, wire: &mut Wire, now: Instant) {
-        let Some(tx) = self.clients.get(&invite) else { return };
+        let Some(tx) = self.clients.get(&invite) else {
+            return;
+        };
         let cancel = derived(&tx.request, Method::Cancel, None);
         let (branch, flow) = (tx.branch.clone(), tx.flow);
         self.send_with_branch(cancel, branch, flow, owner, wire, now);
@@ -184,9 +189,22 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         let key = ClientKey::new(branch.as_str(), request.method.clone());
         wire.transmit(flow, bytes.clone());
         self.client_keys.insert(key.clone(), id);
-        self.by_peer.entry((flow.transport, flow.remote)).or_default().insert(id);
-        self.clients
-            .insert(id, ClientTransaction { machine, key, request, branch, bytes, ack: None, flow, owner });
+        self.by_peer
+            .entry((flow.transport, flow.remote))
+            .or_default()
+            .insert(id);
+        let tx = ClientTransaction {
+            machine,
+            key,
+            request,
+            branch,
+            bytes,
+            ack: None,
+            forks: Vec::new(),
+            flow,
+            owner,
+        };
+        self.clients.insert(id, tx);
         self.settle_client(id);
         id
     }
@@ -222,8 +240,12 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             },
             ClientMachine::Other(machine) => machine.on_response(code, now) == client::Action::Deliver,
         };
-        let delivered =
-            deliver.then(|| Delivered { id, owner: tx.owner, request: tx.request.clone(), flow: tx.flow });
+        let delivered = deliver.then(|| Delivered {
+            id,
+            owner: tx.owner,
+            request: tx.request.clone(),
+            flow: tx.flow,
+        });
         self.settle_client(id);
         delivered
     }
@@ -233,7 +255,9 @@ impl<C: Copy, S: Copy> Layer<C, S> {
     pub(crate) fn transport_failed(&mut self, flow: &Flow) {
         let peer = (flow.transport, flow.remote);
         for id in self.by_peer.get(&peer).cloned().unwrap_or_default() {
-            let Some(tx) = self.clients.get_mut(&id) else { continue };
+            let Some(tx) = self.clients.get_mut(&id) else {
+                continue;
+            };
             let unreachable = match &mut tx.machine {
                 ClientMachine::Invite(m) => m.on_transport_error() == invite_client::Action::Unreachable,
                 ClientMachine::Other(m) => m.on_transport_error() == client::Action::Unreachable,
@@ -245,9 +269,39 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         }
     }
 
+    /// Whether an INVITE of ours has a provisional response and no final one: the time for a CANCEL.
+    pub(crate) fn is_proceeding(&self, id: ClientId) -> bool {
+        matches!(self.clients.get(&id), Some(ClientTransaction { machine: ClientMachine::Invite(machine), .. })
+            if machine.state() == invite_client::State::Proceeding)
+    }
+
+    /// The kept ACK to another branch of a fork.
+    pub(crate) fn fork_ack(&self, id: ClientId, tag: &str) -> Option<(Vec<u8>, Flow)> {
+        let tx = self.clients.get(&id)?;
+        tx.forks
+            .iter()
+            .find(|(known, _, _)| known == tag)
+            .map(|(_, ack, flow)| (ack.clone(), *flow))
+    }
+
+    /// Keeps the ACK to another branch of a fork. False: there are too many.
+    pub(crate) fn keep_fork_ack(&mut self, id: ClientId, tag: String, ack: Vec<u8>, flow: Flow) -> bool {
+        let Some(tx) = self.clients.get_mut(&id) else {
+            return false;
+        };
+        let room = tx.forks.len() < MAX_EARLY_DIALOGS;
+        if room {
+            tx.forks.push((tag, ack, flow));
+        }
+        room
+    }
+
     /// Ends a client INVITE transaction that nobody will answer any more (§9.1).
     pub(crate) fn abandon(&mut self, id: ClientId) {
-        if let Some(ClientTransaction { machine: ClientMachine::Invite(machine), .. }) = self.clients.get_mut(&id)
+        if let Some(ClientTransaction {
+            machine: ClientMachine::Invite(machine),
+            ..
+        }) = self.clients.get_mut(&id)
         {
             machine.abandon();
         }
@@ -256,7 +310,9 @@ impl<C: Copy, S: Copy> Layer<C, S> {
 
     /// Looks whether a request belongs to a known server transaction, and lets that handle it.
     pub(crate) fn receive_request(&mut self, request: &Request, wire: &mut Wire, now: Instant) -> Matched {
-        let Ok(key) = ServerKey::of(request, &request.method) else { return Matched::New };
+        let Ok(key) = ServerKey::of(request, &request.method) else {
+            return Matched::New;
+        };
         if let Some(id) = self.server_keys.get(&key).copied()
             && let Some(tx) = self.servers.get_mut(&id)
         {
@@ -291,7 +347,13 @@ impl<C: Copy, S: Copy> Layer<C, S> {
     }
 
     /// Starts a server transaction for a new request. `reply` is where its answers go.
-    pub(crate) fn accept(&mut self, request: Request, reply: Flow, owner: S, now: Instant) -> Option<ServerId> {
+    pub(crate) fn accept(
+        &mut self,
+        request: Request,
+        reply: Flow,
+        owner: S,
+        now: Instant,
+    ) -> Option<ServerId> {
         let key = ServerKey::of(&request, &request.method).ok()?;
         let id = ServerId(self.take_number());
         let reliable = reply.transport.is_reliable();
@@ -305,7 +367,18 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             self.merge_keys.insert(merge.clone(), id);
         }
         self.server_keys.insert(key.clone(), id);
-        self.servers.insert(id, ServerTransaction { machine, key, merge, request, reply, last: None, owner });
+        self.servers.insert(
+            id,
+            ServerTransaction {
+                machine,
+                key,
+                merge,
+                request,
+                reply,
+                last: None,
+                owner,
+            },
+        );
         self.settle_server(id);
         Some(id)
     }
@@ -326,11 +399,21 @@ impl<C: Copy, S: Copy> Layer<C, S> {
     }
 
     /// Sends a response. False: the transaction is gone, or already has its final response.
-    pub(crate) fn respond(&mut self, id: ServerId, response: &Response, wire: &mut Wire, now: Instant) -> bool {
-        let Some(tx) = self.servers.get_mut(&id) else { return false };
+    pub(crate) fn respond(
+        &mut self,
+        id: ServerId,
+        response: &Response,
+        wire: &mut Wire,
+        now: Instant,
+    ) -> bool {
+        let Some(tx) = self.servers.get_mut(&id) else {
+            return false;
+        };
         let code = response.status.code();
         let sent = match &mut tx.machine {
-            ServerMachine::Invite(machine) => machine.on_respond(code, now) == invite_server::Action::Transmit,
+            ServerMachine::Invite(machine) => {
+                machine.on_respond(code, now) == invite_server::Action::Transmit
+            }
             ServerMachine::Other(machine) => machine.on_respond(code, now) == server::Action::Transmit,
         };
         if sent {
@@ -353,7 +436,9 @@ impl<C: Copy, S: Copy> Layer<C, S> {
     }
 
     fn client_timers(&mut self, id: ClientId, wire: &mut Wire, now: Instant) {
-        let Some(tx) = self.clients.get_mut(&id) else { return };
+        let Some(tx) = self.clients.get_mut(&id) else {
+            return;
+        };
         while let Some(timer) = timers(&mut tx.machine).take_due(now) {
             let (transmit, notice) = match &mut tx.machine {
                 ClientMachine::Invite(machine) => match machine.on_timer(timer, now) {
@@ -377,15 +462,21 @@ impl<C: Copy, S: Copy> Layer<C, S> {
     }
 
     fn server_timers(&mut self, id: ServerId, wire: &mut Wire, now: Instant) {
-        let Some(tx) = self.servers.get_mut(&id) else { return };
+        let Some(tx) = self.servers.get_mut(&id) else {
+            return;
+        };
         loop {
             let action = match &mut tx.machine {
                 ServerMachine::Invite(machine) => {
-                    let Some(timer) = machine.timers.take_due(now) else { break };
+                    let Some(timer) = machine.timers.take_due(now) else {
+                        break;
+                    };
                     machine.on_timer(timer, now) == invite_server::Action::Transmit
                 }
                 ServerMachine::Other(machine) => {
-                    let Some(timer) = machine.timers.take_due(now) else { break };
+                    let Some(timer) = machine.timers.take_due(now) else {
+                        break;
+                    };
                     match machine.on_timer(timer) {
                         server::Action::SendTrying => {
                             tx.last = Some(Response::to(&tx.request, StatusCode::TRYING).to_bytes());
@@ -408,7 +499,9 @@ impl<C: Copy, S: Copy> Layer<C, S> {
 
     /// Re-arms a client transaction's wake-up, or removes it when it is over.
     fn settle_client(&mut self, id: ClientId) {
-        let Some(tx) = self.clients.get_mut(&id) else { return };
+        let Some(tx) = self.clients.get_mut(&id) else {
+            return;
+        };
         let over = match &tx.machine {
             ClientMachine::Invite(machine) => machine.state() == invite_client::State::Terminated,
             ClientMachine::Other(machine) => machine.state() == client::State::Terminated,
@@ -465,13 +558,21 @@ pub(crate) fn reply_flow(request: &Request, flow: Flow) -> Flow {
     if flow.transport.is_reliable() {
         return flow;
     }
-    let Ok(via) = request.headers.top_via() else { return flow };
-    let translated = via.host.ip().is_none_or(|ip| ip.to_canonical() != flow.remote.ip().to_canonical());
+    let Ok(via) = request.headers.top_via() else {
+        return flow;
+    };
+    let translated = via
+        .host
+        .ip()
+        .is_none_or(|ip| ip.to_canonical() != flow.remote.ip().to_canonical());
     if via.params.contains("rport") || translated {
         return flow;
     }
     let port = via.port.unwrap_or(flow.transport.default_port());
-    Flow { remote: SocketAddr::new(flow.remote.ip(), port), ..flow }
+    Flow {
+        remote: SocketAddr::new(flow.remote.ip(), port),
+        ..flow
+    }
 }
 
 /// A stream that closed is replaced by a new one to the address in the Via (§18.2.2).
@@ -481,21 +582,32 @@ fn reply_now<S>(tx: &ServerTransaction<S>, wire: &Wire) -> Flow {
     }
     let port = tx.request.headers.top_via().ok().and_then(|via| via.port);
     let port = port.unwrap_or(tx.reply.transport.default_port());
-    Flow { remote: SocketAddr::new(tx.reply.remote.ip(), port), connection: None, ..tx.reply }
+    Flow {
+        remote: SocketAddr::new(tx.reply.remote.ip(), port),
+        connection: None,
+        ..tx.reply
+    }
 }
 
 /// ACK to a non-2xx (§17.1.1.3) or CANCEL (§9.1) of an INVITE: the same in all that identifies it.
 fn derived(invite: &Request, method: Method, to: Option<&str>) -> Request {
     let mut request = Request::new(method.clone(), invite.uri.clone());
     request.headers.push(HeaderName::MaxForwards, 70);
-    for name in [HeaderName::Route, HeaderName::From, HeaderName::To, HeaderName::CallId] {
+    for name in [
+        HeaderName::Route,
+        HeaderName::From,
+        HeaderName::To,
+        HeaderName::CallId,
+    ] {
         request.headers.copy_from(&invite.headers, &name);
     }
     if let Some(to) = to {
         request.headers.set(HeaderName::To, to);
     }
     let seq = invite.headers.cseq().map_or(1, |cseq| cseq.seq);
-    request.headers.push(HeaderName::CSeq, format_args!("{seq} {method}"));
+    request
+        .headers
+        .push(HeaderName::CSeq, format_args!("{seq} {method}"));
     request
 }
 

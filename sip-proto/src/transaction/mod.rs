@@ -7,7 +7,8 @@
 pub mod client;
 pub mod invite_client;
 pub mod invite_server;
-
+pub mod key;
+pub(crate) mod layer;
 
 pub mod server;
 mod timer;
@@ -15,7 +16,10 @@ mod timer;
 pub use timer::{Timer, TimerSet, TimerValues};
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test needs some starting instant; it never reads the clock again")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test needs some starting instant; it never reads the clock again"
+)]
 pub(crate) fn test_clock() -> std::time::Instant {
     std::time::Instant::now()
 }

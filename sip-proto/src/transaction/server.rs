@@ -62,7 +62,12 @@ impl Server {
         let mut timers = TimerSet::default();
         timers.arm(Timer::Trying, now + values.trying());
         timers.arm(Timer::Abandoned, now + values.transaction());
-        Server { state: State::Trying, reliable, values, timers }
+        Server {
+            state: State::Trying,
+            reliable,
+            values,
+            timers,
+        }
     }
 
     /// The present state.
@@ -130,7 +135,10 @@ mod tests {
         assert_eq!(m.on_request(), Action::None);
         assert_eq!(m.on_respond(180, now), Action::Refused);
         assert_eq!(m.on_respond(408, now), Action::Refused);
-        assert_eq!(m.timers.next(), Some((now + Duration::from_millis(3500), Timer::Trying)));
+        assert_eq!(
+            m.timers.next(),
+            Some((now + Duration::from_millis(3500), Timer::Trying))
+        );
         assert_eq!(m.on_timer(Timer::Trying), Action::SendTrying);
         assert_eq!(m.on_request(), Action::Transmit);
         assert_eq!(m.on_respond(200, now), Action::Transmit);

@@ -114,7 +114,11 @@ impl TimerValues {
 
     /// Timer D: at least 32 s over an unreliable transport, none over a reliable one.
     pub fn d(&self, reliable: bool) -> Duration {
-        if reliable { Duration::ZERO } else { self.transaction().max(Duration::from_secs(32)) }
+        if reliable {
+            Duration::ZERO
+        } else {
+            self.transaction().max(Duration::from_secs(32))
+        }
     }
 
     /// Timers I and K: T4, or none over a reliable transport.
@@ -124,7 +128,11 @@ impl TimerValues {
 
     /// Timer J: 64·T1, or none over a reliable transport.
     pub fn j(&self, reliable: bool) -> Duration {
-        if reliable { Duration::ZERO } else { self.transaction() }
+        if reliable {
+            Duration::ZERO
+        } else {
+            self.transaction()
+        }
     }
 
     /// When a slow non-INVITE gets its 100: as long as a client's timer E takes to reach T2 (RFC 4320 §4.1).

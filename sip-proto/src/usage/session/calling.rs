@@ -27,7 +27,9 @@ enum Cancel {
     /// §9.1: held back until a provisional response shows that the INVITE arrived.
     Wanted,
     /// Sent; if nothing comes until then, the INVITE is given up.
-    Sent { until: Instant },
+    Sent {
+        until: Instant,
+    },
 }
 
 impl Calling {
@@ -48,8 +50,20 @@ impl Session {
         stack.put_abilities(&mut request.headers);
         let contact = request.headers.get(&HeaderName::Contact).unwrap_or("").to_owned();
         let tx = stack.send(request, flow, Purpose::Invite(id), now);
-        let calling = Calling { tx, offered, contact, early: Vec::new(), cancel: Cancel::No };
-        Session { id, caller: true, peer: None, waiting: 0, phase: Phase::Calling(calling) }
+        let calling = Calling {
+            tx,
+            offered,
+            contact,
+            early: Vec::new(),
+            cancel: Cancel::No,
+        };
+        Session {
+            id,
+            caller: true,
+            peer: None,
+            waiting: 0,
+            phase: Phase::Calling(calling),
+        }
     }
 
     /// The INVITE went out again with credentials.
@@ -61,7 +75,13 @@ impl Session {
 
     /// Whether a challenge to the INVITE is still worth an answer.
     pub(crate) fn wants_retry(&self) -> bool {
-        matches!(&self.phase, Phase::Calling(Calling { cancel: Cancel::No, .. }))
+        matches!(
+            &self.phase,
+            Phase::Calling(Calling {
+                cancel: Cancel::No,
+                ..
+            })
+        )
     }
 
     /// Asks for the end of an unanswered call (§9.1).
@@ -102,7 +122,12 @@ impl Session {
             200..=299 => self.on_answer(delivered, response, flow, stack, now),
             _ => {
                 self.finish(stack);
-                stack.emit_session(self.id, SessionEvent::Failed { response: Some(response) });
+                stack.emit_session(
+                    self.id,
+                    SessionEvent::Failed {
+                        response: Some(response),
+                    },
+                );
             }
         }
         true
@@ -117,7 +142,14 @@ impl Session {
     }
 
     pub(super) fn calling_timeout(&mut self, stack: &mut Stack, now: Instant) {
-        let Phase::Calling(Calling { tx, cancel: Cancel::Sent { until }, .. }) = &self.phase else { return };
+        let Phase::Calling(Calling {
+            tx,
+            cancel: Cancel::Sent { until },
+            ..
+        }) = &self.phase
+        else {
+            return;
+        };
         if *until <= now {
             stack.layer.abandon(*tx);
             self.on_invite_failed(stack);
@@ -126,7 +158,9 @@ impl Session {
 
     /// The caller hung up on an early dialog by BYE, which only callers may; be kind, but end the call.
     pub(super) fn early_bye(&mut self, request: &Request, stack: &mut Stack, now: Instant) {
-        if let (Phase::Calling(calling), Some(id)) = (&mut self.phase, crate::dialog::DialogId::of_request(request)) {
+        if let (Phase::Calling(calling), Some(id)) =
+            (&mut self.phase, crate::dialog::DialogId::of_request(request))
+        {
             calling.early.retain(|dialog| *dialog.id() != id);
             stack.dialogs.remove(&id);
         }
@@ -135,7 +169,11 @@ impl Session {
     }
 
     fn on_progress(&mut self, stack: &mut Stack, now: Instant) {
-        if let Phase::Calling(Calling { cancel: Cancel::Wanted, .. }) = &self.phase {
+        if let Phase::Calling(Calling {
+            cancel: Cancel::Wanted,
+            ..
+        }) = &self.phase
+        {
             self.send_cancel(stack, now);
         }
     }
@@ -144,7 +182,10 @@ impl Session {
         let until = now + stack.config.timers.transaction();
         if let Phase::Calling(calling) = &mut self.phase {
             calling.cancel = Cancel::Sent { until };
-            let owner = ClientUse { purpose: Purpose::Nobody, attempts: 0 };
+            let owner = ClientUse {
+                purpose: Purpose::Nobody,
+                attempts: 0,
+            };
             stack.layer.send_cancel(calling.tx, owner, &mut stack.wire, now);
         }
     }
@@ -158,8 +199,12 @@ impl Session {
         stack: &mut Stack,
     ) {
         let id = self.id;
-        let Phase::Calling(calling) = &mut self.phase else { return };
-        let Some(dialog_id) = crate::dialog::DialogId::of_response(response) else { return };
+        let Phase::Calling(calling) = &mut self.phase else {
+            return;
+        };
+        let Some(dialog_id) = crate::dialog::DialogId::of_response(response) else {
+            return;
+        };
         if dialog_id.remote_tag.is_empty() {
             return;
         }
@@ -170,7 +215,9 @@ impl Session {
         let room = calling.early.len() < MAX_EARLY_DIALOGS;
         let dialog = Dialog::of_client(&delivered.request, response, calling.contact.clone(), flow);
         if let (true, Ok(dialog)) = (room, dialog) {
-            stack.dialogs.insert(dialog_id, crate::endpoint::stack::Usage::Session(id));
+            stack
+                .dialogs
+                .insert(dialog_id, crate::endpoint::stack::Usage::Session(id));
             calling.early.push(dialog);
         }
     }
@@ -183,7 +230,9 @@ impl Session {
         stack: &mut Stack,
         now: Instant,
     ) {
-        let Phase::Calling(calling) = &mut self.phase else { return };
+        let Phase::Calling(calling) = &mut self.phase else {
+            return;
+        };
         let (offered, cancelled) = (calling.offered, calling.cancel != Cancel::No);
         let early = crate::dialog::DialogId::of_response(&response)
             .and_then(|id| calling.early.iter().position(|dialog| *dialog.id() == id))
@@ -198,7 +247,12 @@ impl Session {
         // The other early dialogs end here; a second 2xx is a fork's (§13.2.2.4).
         self.finish(stack);
         let Some(dialog) = dialog else {
-            return stack.emit_session(self.id, SessionEvent::Failed { response: Some(response) });
+            return stack.emit_session(
+                self.id,
+                SessionEvent::Failed {
+                    response: Some(response),
+                },
+            );
         };
         self.register(&dialog, stack);
         let cseq = delivered.request.headers.cseq().map_or(1, |cseq| cseq.seq);
@@ -208,7 +262,10 @@ impl Session {
             established.acknowledge(cseq, None, stack);
             self.phase = Phase::Ending(established, Ending::Due(None));
             self.send_bye(stack, now);
-            let event = SessionEvent::Terminated { by: TerminatedBy::Local, reason: None };
+            let event = SessionEvent::Terminated {
+                by: TerminatedBy::Local,
+                reason: None,
+            };
             return stack.emit_session(self.id, event);
         }
         if offered {
@@ -230,16 +287,28 @@ pub(crate) fn outgoing(method: Method, call: Outgoing, stack: &mut Stack) -> Req
     for route in &call.route {
         headers.push(HeaderName::Route, format_args!("<{route}>"));
     }
-    let from = if call.from.tag().is_some() { call.from } else { call.from.with_tag(&stack.ids.tag()) };
+    let from = if call.from.tag().is_some() {
+        call.from
+    } else {
+        call.from.with_tag(&stack.ids.tag())
+    };
     headers.push(HeaderName::From, from);
     headers.push(HeaderName::To, call.to);
     match given.get(&HeaderName::CallId) {
         Some(own) => headers.push(HeaderName::CallId, own),
         None => headers.push(HeaderName::CallId, stack.ids.call_id()),
     }
-    let cseq = given.cseq().map_or_else(|_| stack.ids.first_cseq(), |cseq| cseq.seq);
+    let cseq = given
+        .cseq()
+        .map_or_else(|_| stack.ids.first_cseq(), |cseq| cseq.seq);
     headers.push(HeaderName::CSeq, format_args!("{cseq} {method}"));
-    for name in [HeaderName::CallId, HeaderName::CSeq, HeaderName::From, HeaderName::To, HeaderName::Via] {
+    for name in [
+        HeaderName::CallId,
+        HeaderName::CSeq,
+        HeaderName::From,
+        HeaderName::To,
+        HeaderName::Via,
+    ] {
         given.remove(&name);
     }
     let makes_dialog = matches!(method, Method::Invite | Method::Subscribe | Method::Refer);

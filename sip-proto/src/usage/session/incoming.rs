@@ -50,7 +50,13 @@ impl Session {
             ringing: None,
             until: now + MAX_RINGING,
         };
-        Ok(Session { id, caller: false, peer: None, waiting: 0, phase: Phase::Incoming(Box::new(incoming)) })
+        Ok(Session {
+            id,
+            caller: false,
+            peer: None,
+            waiting: 0,
+            phase: Phase::Incoming(Box::new(incoming)),
+        })
     }
 
     /// Sends a 101–199.
@@ -63,7 +69,10 @@ impl Session {
         now: Instant,
     ) -> Result<(), EndpointError> {
         if !(101..=199).contains(&status.code()) {
-            return Err(EndpointError::WrongStatus { command: "ring", status: status.code() });
+            return Err(EndpointError::WrongStatus {
+                command: "ring",
+                status: status.code(),
+            });
         }
         let response = self.first_response("ring", status, body, headers, stack)?;
         let Phase::Incoming(incoming) = &mut self.phase else {
@@ -109,7 +118,10 @@ impl Session {
         now: Instant,
     ) -> Result<(), EndpointError> {
         if status.code() < 300 {
-            return Err(EndpointError::WrongStatus { command: "reject", status: status.code() });
+            return Err(EndpointError::WrongStatus {
+                command: "reject",
+                status: status.code(),
+            });
         }
         let mut response = self.first_response("reject", status, None, headers, stack)?;
         // §12.1.1: no dialog, no route set; a Contact would mean a redirection.
@@ -149,14 +161,25 @@ impl Session {
     pub(super) fn incoming_bye(&mut self, request: &Request, stack: &mut Stack, now: Instant) {
         let reason = reason_of(&request.headers);
         let _ = self.reject(StatusCode::REQUEST_TERMINATED, Headers::new(), stack, now);
-        stack.emit_session(self.id, SessionEvent::Terminated { by: TerminatedBy::Peer, reason });
+        stack.emit_session(
+            self.id,
+            SessionEvent::Terminated {
+                by: TerminatedBy::Peer,
+                reason,
+            },
+        );
     }
 
     pub(super) fn incoming_timeout(&mut self, stack: &mut Stack, now: Instant) {
-        let Phase::Incoming(incoming) = &mut self.phase else { return };
+        let Phase::Incoming(incoming) = &mut self.phase else {
+            return;
+        };
         if incoming.until <= now {
             let _ = self.reject(StatusCode::TEMPORARILY_UNAVAILABLE, Headers::new(), stack, now);
-            let event = SessionEvent::Terminated { by: TerminatedBy::Timeout, reason: None };
+            let event = SessionEvent::Terminated {
+                by: TerminatedBy::Timeout,
+                reason: None,
+            };
             return stack.emit_session(self.id, event);
         }
         // §13.3.1.1: proxies give up after three minutes without a sign.
@@ -178,13 +201,17 @@ impl Session {
         stack: &Stack,
     ) -> Result<Response, EndpointError> {
         let wrong = EndpointError::WrongState { command };
-        let Phase::Incoming(incoming) = &mut self.phase else { return Err(wrong) };
+        let Phase::Incoming(incoming) = &mut self.phase else {
+            return Err(wrong);
+        };
         let request = stack.layer.request(incoming.tx).ok_or(wrong)?;
         let mut response = stack.response(request, status);
         let local_tag = incoming.dialog.id().local_tag.clone();
         response.tag_to(&crate::ids::Tag::new(local_tag));
         // §12.1.1: the route set goes back as it came.
-        response.headers.copy_from(&request.headers, &HeaderName::RecordRoute);
+        response
+            .headers
+            .copy_from(&request.headers, &HeaderName::RecordRoute);
         let redirects = status.is_redirection();
         if let Some(contact) = take_contact(&mut headers) {
             if redirects {
@@ -194,7 +221,9 @@ impl Session {
             }
         }
         if !redirects {
-            response.headers.push(HeaderName::Contact, incoming.dialog.contact());
+            response
+                .headers
+                .push(HeaderName::Contact, incoming.dialog.contact());
         }
         response.headers.extend(&headers);
         put_body(&mut response.headers, &mut response.body, body);

@@ -36,6 +36,7 @@ use crate::endpoint::{EndpointError, Flow, SessionEvent, SessionId, TerminatedBy
 use crate::headers::Reason;
 use crate::message::{HeaderName, Headers, Method, Request, StatusCode};
 use calling::Calling;
+pub(crate) use calling::outgoing;
 use established::{Ending, Established};
 use incoming::Incoming;
 
@@ -87,18 +88,11 @@ impl Session {
     }
 
     /// A request of the peer within one of the session's dialogs (not ACK, not CANCEL).
-    pub(crate) fn on_request(
-        &mut self,
-        request: Request,
-        flow: Flow,
-        stack: &mut Stack,
-        now: Instant,
-    ) {
+    pub(crate) fn on_request(&mut self, request: Request, flow: Flow, stack: &mut Stack, now: Instant) {
         let id = DialogId::of_request(&request);
-        let admitted = match (self.dialog_mut(id.as_ref()), &self.phase) {
-            (Some(dialog), _) => dialog.admit(&request, flow),
-            (None, _) => true,
-        };
+        let admitted = self
+            .dialog_mut(id.as_ref())
+            .is_none_or(|dialog| dialog.admit(&request, flow));
         if !admitted {
             // §12.2.2: out of order.
             return refuse_with(stack, request, StatusCode::SERVER_INTERNAL_ERROR, flow, now);
@@ -130,7 +124,9 @@ impl Session {
         method: Method,
         stack: &Stack,
     ) -> Result<(Request, Flow), EndpointError> {
-        let wrong = EndpointError::WrongState { command: "request_in_dialog" };
+        let wrong = EndpointError::WrongState {
+            command: "request_in_dialog",
+        };
         if matches!(self.phase, Phase::Ending(..) | Phase::Over) {
             return Err(wrong);
         }
@@ -165,13 +161,7 @@ impl Session {
     }
 
     /// INFO, MESSAGE, OPTIONS …: the application's.
-    fn on_plain_request(
-        &mut self,
-        request: Request,
-        flow: Flow,
-        stack: &mut Stack,
-        now: Instant,
-    ) {
+    fn on_plain_request(&mut self, request: Request, flow: Flow, stack: &mut Stack, now: Instant) {
         use crate::endpoint::stack::ServerUse;
         if self.waiting >= crate::endpoint::limits::MAX_REQUESTS_IN_DIALOG {
             return busy(stack, request, flow, now);
@@ -180,7 +170,10 @@ impl Session {
         let owner = ServerUse::Application(Some(self.id));
         if let Some(tx) = stack.layer.accept(request.clone(), reply, owner, now) {
             self.waiting += 1;
-            let event = SessionEvent::Request { tx: crate::endpoint::ServerTx(tx.0), request };
+            let event = SessionEvent::Request {
+                tx: crate::endpoint::ServerTx(tx.0),
+                request,
+            };
             stack.emit_session(self.id, event);
         }
     }
@@ -214,13 +207,7 @@ fn reason_of(headers: &Headers) -> Option<Reason> {
 }
 
 /// Answers a request within a dialog by a status of the endpoint's own.
-fn refuse_with(
-    stack: &mut Stack,
-    request: Request,
-    status: StatusCode,
-    flow: Flow,
-    now: Instant,
-) {
+fn refuse_with(stack: &mut Stack, request: Request, status: StatusCode, flow: Flow, now: Instant) {
     let mut response = stack.response(&request, status);
     if status == StatusCode::SERVER_INTERNAL_ERROR {
         response.headers.set(HeaderName::RetryAfter, stack.ids.below(11));

@@ -1,0 +1,118 @@
+//! Challenges answered: a request that got 401 or 407 goes out again with credentials (RFC 3261 §22).
+
+use std::time::Instant;
+
+use super::Endpoint;
+use super::limits::MAX_CHALLENGES;
+use super::stack::{ClientUse, Purpose, Stack};
+use crate::digest::{authorize, strongest};
+use crate::headers::Authorization;
+use crate::message::{HeaderName, Request, Response};
+use crate::transaction::layer::Delivered;
+use crate::usage::subscribe::Side;
+
+impl Endpoint {
+    /// True: the challenge is answered and nobody needs to hear of it.
+    pub(super) fn answer_challenge(
+        &mut self,
+        delivered: &Delivered<ClientUse>,
+        response: &Response,
+        now: Instant,
+    ) -> bool {
+        let ClientUse { purpose, attempts } = delivered.owner;
+        if !matches!(response.status.code(), 401 | 407)
+            || attempts >= MAX_CHALLENGES
+            || !self.wants_retry(purpose)
+        {
+            return false;
+        }
+        let Some(mut request) = with_credentials(&mut self.stack, &delivered.request, response) else {
+            return false;
+        };
+        let sent = request.headers.cseq().map_or(1, |cseq| cseq.seq);
+        let cseq = self.next_cseq(purpose).unwrap_or(sent.saturating_add(1));
+        let method = request.method.clone();
+        request
+            .headers
+            .set(HeaderName::CSeq, format_args!("{cseq} {method}"));
+        let owner = ClientUse {
+            purpose,
+            attempts: attempts + 1,
+        };
+        let stack = &mut self.stack;
+        let id = stack.layer.send(
+            request,
+            delivered.flow,
+            owner,
+            &mut stack.ids,
+            &mut stack.wire,
+            now,
+        );
+        match purpose {
+            Purpose::Invite(session) => {
+                self.with_session(session, |session, _| session.invite_resent(id));
+            }
+            Purpose::Offer(session) => {
+                self.with_session(session, |session, _| session.offer_resent(id));
+            }
+            Purpose::Subscribe(subscription) => {
+                self.with_subscription(subscription, |subscription, _| {
+                    if let Side::Subscriber(subscriber) = &mut subscription.side {
+                        subscriber.resent(cseq);
+                    }
+                });
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn wants_retry(&self, purpose: Purpose) -> bool {
+        match purpose {
+            Purpose::Invite(id) => self
+                .sessions
+                .get(&id)
+                .is_some_and(|session| session.wants_retry()),
+            Purpose::Nobody => false,
+            _ => true,
+        }
+    }
+
+    /// Within a dialog the number must be the dialog's next.
+    fn next_cseq(&mut self, purpose: Purpose) -> Option<u32> {
+        match purpose {
+            Purpose::Offer(id) | Purpose::Bye(id) | Purpose::Application(_, Some(id)) => {
+                self.sessions.get_mut(&id)?.next_cseq()
+            }
+            Purpose::Subscribe(id) | Purpose::Notify(id) => self.subscriptions.get_mut(&id)?.next_cseq(),
+            Purpose::Invite(_) | Purpose::Application(_, None) | Purpose::Nobody => None,
+        }
+    }
+}
+
+/// The request with an answer to each challenge that we have credentials for; none when there is nothing to add,
+/// or when our answer was refused before and the nonce was not merely too old.
+fn with_credentials(stack: &mut Stack, request: &Request, response: &Response) -> Option<Request> {
+    let mut retry = request.clone();
+    let mut answered = false;
+    for (asked, answer) in [
+        (HeaderName::WwwAuthenticate, HeaderName::Authorization),
+        (HeaderName::ProxyAuthenticate, HeaderName::ProxyAuthorization),
+    ] {
+        let Some(challenge) = strongest(&response.headers, &asked) else {
+            continue;
+        };
+        let sent = request.headers.readable::<Authorization>(&answer);
+        if sent.iter().any(|sent| sent.realm == challenge.realm) && !challenge.stale {
+            return None;
+        }
+        let Some(credentials) = stack.config.credentials.iter().find(|c| c.fits(&challenge.realm)) else {
+            continue;
+        };
+        let cnonce = stack.ids.cnonce();
+        let value = authorize(&challenge, credentials, &request.method, &request.uri, &cnonce, 1);
+        retry.headers.set(answer, value);
+        answered = true;
+    }
+    answered.then_some(retry)
+}
