@@ -1,34 +1,146 @@
-//! From what was agreed on to what the mixer is told.
+//! From what was agreed on (SDP's words) to what the mixer is told (its own words).
+//!
+//! Deliberately absent: choosing; the negotiation has chosen.
 
+use mixer::{CodecSettings, Direction, LegConfig, LegKey, LegUpdateConfig};
 use rand_chacha::ChaCha12Rng;
-use sip_proto::sdp::offer_answer::NegotiatedAudio;
+use rand_core::Rng;
+use rtp_media::codec::CodecKind;
+use rtp_media::codec::opus::toc::Bandwidth;
+use rtp_media::session::SessionConfig;
+use rtp_media::units::{PayloadType, SampleRate};
+use sip_proto::sdp;
+use sip_proto::sdp::offer_answer::{AudioFormat, NegotiatedAudio};
 
 use super::ids::LegId;
-use super::mixer_standin::{LegConfig, LegKey, LegUpdate};
 use super::settings::OpusSettings;
 
-/// A new leg.
+/// The lowest rate at which Opus speech stays pleasant; a peer that wishes less gets this.
+const MIN_OPUS_BITRATE: u32 = 12_000;
+
+/// What a new leg is built from. SSRC, CNAME and the rest of its randomness come from `rng`.
 pub fn leg_config(
     id: LegId,
-    _audio: &NegotiatedAudio,
-    _opus: OpusSettings,
-    _rng: &mut ChaCha12Rng,
+    audio: &NegotiatedAudio,
+    opus: OpusSettings,
+    rng: &mut ChaCha12Rng,
 ) -> LegConfig {
-    LegConfig { key: LegKey(id.0) }
+    let mut seed = [0; 32];
+    rng.fill_bytes(&mut seed);
+    // RFC 7022 §4.2: a short-term persistent CNAME tells nothing about the host.
+    let cname = format!("{:016x}", rng.next_u64());
+    let LegUpdateConfig { send, receive, telephone_events, direction, remote_rtp, remote_rtcp, rtcp_mux } =
+        leg_update(audio, opus);
+    LegConfig {
+        key: LegKey(id.0),
+        session: SessionConfig {
+            cname,
+            receive_clock: SampleRate(audio.send.clock_rate),
+            send_clock: SampleRate(audio.send.clock_rate),
+            ..SessionConfig::default()
+        },
+        send,
+        receive,
+        telephone_events,
+        direction,
+        remote_rtp,
+        remote_rtcp,
+        rtcp_mux,
+        audio_level_extension: None,
+        seed,
+    }
 }
 
-/// A changed leg.
-pub fn leg_update(_audio: &NegotiatedAudio, _opus: OpusSettings) -> LegUpdate {
-    LegUpdate {}
+/// What changes a leg in place.
+pub fn leg_update(audio: &NegotiatedAudio, opus: OpusSettings) -> LegUpdateConfig {
+    LegUpdateConfig {
+        send: codec_settings(audio, opus),
+        receive: audio
+            .receive
+            .iter()
+            .filter_map(|format| Some((PayloadType(format.payload_type), kind(format)?)))
+            .collect(),
+        telephone_events: audio
+            .receive_events
+            .iter()
+            .map(|(payload_type, clock)| (PayloadType(*payload_type), SampleRate(*clock)))
+            .collect(),
+        direction: direction(audio),
+        remote_rtp: audio.remote_rtp,
+        remote_rtcp: audio.remote_rtcp,
+        rtcp_mux: audio.rtcp_mux,
+    }
 }
 
 /// The name of the codec that we send.
 pub fn codec_name(audio: &NegotiatedAudio) -> Option<&'static str> {
-    match audio.send.encoding.to_ascii_uppercase().as_str() {
-        "OPUS" => Some("opus"),
-        "G722" => Some("G722"),
-        "PCMU" => Some("PCMU"),
-        "PCMA" => Some("PCMA"),
-        _ => None,
+    kind(&audio.send).map(CodecKind::encoding_name)
+}
+
+fn codec_settings(audio: &NegotiatedAudio, opus: OpusSettings) -> CodecSettings {
+    let kind = kind(&audio.send).unwrap_or(CodecKind::Pcmu);
+    let wishes = &audio.opus;
+    let bound = wishes
+        .maxaveragebitrate
+        .into_iter()
+        .chain(audio.remote_bandwidth.and_then(|bits| u32::try_from(bits).ok()))
+        .min()
+        .unwrap_or(u32::MAX);
+    CodecSettings {
+        ptime_ms: audio.ptime,
+        bitrate: opus.bitrate.min(bound).max(MIN_OPUS_BITRATE),
+        complexity: opus.complexity,
+        cbr: wishes.cbr,
+        dtx: wishes.usedtx,
+        fec: wishes.useinbandfec,
+        max_bandwidth: bandwidth(wishes.maxplaybackrate),
+        ..CodecSettings::new(kind, PayloadType(audio.send.payload_type))
+    }
+}
+
+fn kind(format: &AudioFormat) -> Option<CodecKind> {
+    CodecKind::from_rtpmap(&format.encoding, format.clock_rate)
+}
+
+/// RFC 7587 §6.1: the sampling rates of `maxplaybackrate` are those of Opus' bandwidths.
+fn bandwidth(maxplaybackrate: Option<u32>) -> Bandwidth {
+    match maxplaybackrate.unwrap_or(48_000) {
+        0..=8_000 => Bandwidth::Narrowband,
+        8_001..=12_000 => Bandwidth::Mediumband,
+        12_001..=16_000 => Bandwidth::Wideband,
+        16_001..=24_000 => Bandwidth::SuperWideband,
+        _ => Bandwidth::Fullband,
+    }
+}
+
+fn direction(audio: &NegotiatedAudio) -> Direction {
+    if audio.disabled {
+        return Direction::Inactive;
+    }
+    match audio.direction {
+        sdp::Direction::SendRecv => Direction::SendRecv,
+        sdp::Direction::SendOnly => Direction::SendOnly,
+        sdp::Direction::RecvOnly => Direction::RecvOnly,
+        sdp::Direction::Inactive => Direction::Inactive,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bandwidths_follow_the_playback_rate() {
+        let table = [
+            (None, Bandwidth::Fullband),
+            (Some(48_000), Bandwidth::Fullband),
+            (Some(24_000), Bandwidth::SuperWideband),
+            (Some(16_000), Bandwidth::Wideband),
+            (Some(12_000), Bandwidth::Mediumband),
+            (Some(8_000), Bandwidth::Narrowband),
+        ];
+        for (rate, expected) in table {
+            assert_eq!(bandwidth(rate), expected, "{rate:?}");
+        }
     }
 }

@@ -21,8 +21,12 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Takes a subscription in.
+    /// Takes a subscription in; its first document goes out at once.
     pub fn add(&mut self, subscription: SubscriptionId) {
+        if self.is_empty() {
+            // Whatever changed before is in that first document.
+            self.changed = false;
+        }
         self.versions.insert(subscription, 0);
     }
 
@@ -46,15 +50,15 @@ impl Roster {
         self.changed = true;
     }
 
-    /// When the next round is due.
-    pub fn due(&self, now: Instant) -> Option<Instant> {
-        let pace = self.last_round.map_or(now, |last| last + limits::ROSTER_INTERVAL);
-        (self.changed && !self.is_empty()).then_some(pace)
+    /// When the next round is due, if one is and cannot be held at once.
+    pub fn next_round(&self) -> Option<Instant> {
+        let pace = self.last_round.map(|last| last + limits::ROSTER_INTERVAL);
+        pace.filter(|_| self.is_due())
     }
 
     /// Begins a round if one is due: all subscriptions, each with the version of its document.
     pub fn round(&mut self, now: Instant) -> Vec<(SubscriptionId, u32)> {
-        if self.due(now).is_none_or(|due| due > now) {
+        if !self.is_due() || self.next_round().is_some_and(|due| due > now) {
             return Vec::new();
         }
         self.changed = false;
@@ -79,6 +83,10 @@ impl Roster {
         *version = version.saturating_add(1);
         Some(*version)
     }
+
+    fn is_due(&self) -> bool {
+        self.changed && !self.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -90,21 +98,20 @@ mod tests {
         let start = Instant::now();
         let mut roster = Roster::default();
         roster.mark();
-        assert_eq!(roster.due(start), None, "nobody to tell");
+        assert_eq!(roster.round(start), [], "nobody to tell");
         roster.add(SubscriptionId(1));
         assert_eq!(roster.next_version(SubscriptionId(1)), Some(1));
+        assert_eq!(roster.round(start), [], "the first document has it all");
+        roster.mark();
         assert_eq!(roster.round(start), [(SubscriptionId(1), 2)]);
-        assert_eq!(roster.due(start), None, "nothing changed");
+        assert_eq!(roster.next_round(), None, "nothing changed");
         roster.mark();
         roster.mark();
         roster.add(SubscriptionId(2));
-        assert_eq!(roster.due(start), Some(start + limits::ROSTER_INTERVAL));
+        assert_eq!(roster.next_round(), Some(start + limits::ROSTER_INTERVAL));
         assert_eq!(roster.round(start), []);
         let later = start + limits::ROSTER_INTERVAL;
-        assert_eq!(
-            roster.round(later),
-            [(SubscriptionId(1), 3), (SubscriptionId(2), 1)]
-        );
+        assert_eq!(roster.round(later), [(SubscriptionId(1), 3), (SubscriptionId(2), 1)]);
         roster.remove(SubscriptionId(1));
         assert_eq!(roster.everybody(), [(SubscriptionId(2), 2)]);
         assert_eq!(roster.next_version(SubscriptionId(1)), None);

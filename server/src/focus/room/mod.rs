@@ -180,13 +180,13 @@ impl Room {
     }
 
     /// When to call [`Self::handle_timeout`], and why.
-    pub fn poll_timeout(&self, now: Instant) -> Option<(Instant, &'static str)> {
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let vacant = match self.state {
             RoomState::Vacant { until } => Some((until, "room empty")),
             RoomState::Occupied => None,
             RoomState::Ended => return None,
         };
-        let roster = self.roster.due(now).map(|at| (at, "roster"));
+        let roster = self.roster.next_round().map(|at| (at, "roster"));
         let legs = self.legs.values().filter_map(Leg::deadline);
         legs.chain(vacant).chain(roster).min_by_key(|(at, _)| *at)
     }

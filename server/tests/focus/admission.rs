@@ -1,0 +1,171 @@
+//! Accounts: the matrix of challenges, right and wrong answers, late lookups.
+
+use std::time::Duration;
+
+use meet_server::focus::io::{FocusInput, FocusOutput};
+use meet_server::focus::settings::{Admittance, FocusSettings};
+use meet_server::registrar::Account;
+use sip_proto::digest::{Algorithm, Credentials, authorize, ha1, strongest};
+use sip_proto::endpoint::{ServerTx, SessionEvent, SessionId};
+use sip_proto::ids::IdSource;
+use sip_proto::message::{HeaderName, Headers, Request};
+
+use crate::house::{House, OFFER, flow, lan, request};
+
+const BLUE: &str = "sip:blue@192.168.1.1:5060";
+const FACTORY: &str = "sip:create@192.168.1.1:5060";
+
+fn house(allow_md5: bool) -> House {
+    let settings =
+        FocusSettings { admittance: Admittance::Accounts, realm: "meet".into(), allow_md5, ..lan() };
+    let mut house = House::new(settings);
+    let secrets =
+        [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| ha1(algorithm, "ann", "meet", "secret")).to_vec();
+    let account = Account { user: "ann".into(), display: Some("Ann Account".into()), secrets };
+    house.accounts.insert("ann".into(), account);
+    house
+}
+
+fn call(method: &str, uri: &str, from: &str) -> Request {
+    match method {
+        "INVITE" => request(method, uri, from, &["Content-Type: application/sdp"], OFFER),
+        "SUBSCRIBE" => request(method, uri, from, &["Event: conference"], ""),
+        _ => request(method, uri, from, &[], ""),
+    }
+}
+
+fn challenge_of(house: &mut House, request: &Request) -> Headers {
+    let session = house.invite_as(request.clone(), flow());
+    let (status, headers) = house.rejected(session);
+    assert_eq!(status, 401);
+    headers
+}
+
+fn with_answer(request: &Request, challenge: &Headers, user: &str, password: &str) -> Request {
+    let chosen = strongest(challenge, &HeaderName::WwwAuthenticate).expect("a challenge");
+    let credentials = Credentials { realm: None, user: user.into(), password: password.into() };
+    let mut ids = IdSource::new([9; 32]);
+    let auth = authorize(&chosen, &credentials, &request.method, &request.uri, 1, &ids.cnonce());
+    let mut request = request.clone();
+    request.headers.set(HeaderName::Authorization, auth);
+    request
+}
+
+#[test]
+fn a_right_answer_comes_in_and_lends_its_name() {
+    let mut house = house(false);
+    let invite = call("INVITE", FACTORY, "<sip:ann@192.168.1.1>");
+    let challenge = challenge_of(&mut house, &invite);
+    assert_eq!(challenge.get_all(&HeaderName::WwwAuthenticate).count(), 1, "SHA-256 only");
+    let session = house.invite_as(with_answer(&invite, &challenge, "ann", "secret"), flow());
+    house.accepted(session);
+    house.ack(session);
+    let text = format!("{:?}", house.records);
+    assert!(text.contains("Ann Account") && text.contains("account: Some(\"ann\")"), "{text}");
+}
+
+#[test]
+fn md5_is_offered_only_when_allowed() {
+    let mut house = house(true);
+    let invite = call("INVITE", FACTORY, "<sip:ann@192.168.1.1>");
+    let challenge = challenge_of(&mut house, &invite);
+    let lines: Vec<&str> = challenge.get_all(&HeaderName::WwwAuthenticate).collect();
+    assert!(lines[0].contains("SHA-256") && lines[1].contains("MD5"), "{lines:?}");
+}
+
+#[test]
+fn wrong_passwords_users_and_identities_are_403() {
+    for (from, user, password) in [
+        ("<sip:ann@192.168.1.1>", "ann", "wrong"),
+        ("<sip:bob@192.168.1.1>", "bob", "secret"),
+        ("<sip:bob@192.168.1.1>", "ann", "secret"),
+    ] {
+        let mut house = house(false);
+        let invite = call("INVITE", FACTORY, from);
+        let challenge = challenge_of(&mut house, &invite);
+        let session = house.invite_as(with_answer(&invite, &challenge, user, password), flow());
+        assert_eq!(house.rejected(session).0, 403, "{from} {user} {password}");
+        assert!(house.rooms.is_empty());
+    }
+}
+
+#[test]
+fn an_old_nonce_is_stale_not_wrong() {
+    let mut house = house(false);
+    let invite = call("INVITE", FACTORY, "<sip:ann@192.168.1.1>");
+    let challenge = challenge_of(&mut house, &invite);
+    house.pass(Duration::from_secs(3600));
+    let session = house.invite_as(with_answer(&invite, &challenge, "ann", "secret"), flow());
+    let (status, headers) = house.rejected(session);
+    assert_eq!(status, 401);
+    assert!(headers.get(&HeaderName::WwwAuthenticate).unwrap().contains("stale=true"));
+}
+
+#[test]
+fn rooms_are_made_by_the_factory_only_and_404_otherwise() {
+    let mut house = house(false);
+    let invite = call("INVITE", BLUE, "<sip:ann@192.168.1.1>");
+    let challenge = challenge_of(&mut house, &invite);
+    let session = house.invite_as(with_answer(&invite, &challenge, "ann", "secret"), flow());
+    assert_eq!(house.rejected(session).0, 404);
+}
+
+#[test]
+fn registering_is_for_oneself() {
+    for (aor, expected) in [("sip:ann@192.168.1.1", 200), ("sip:bob@192.168.1.1", 403)] {
+        let mut house = house(false);
+        let mut register = call("REGISTER", "sip:192.168.1.1", &format!("<{aor}>"));
+        register.headers.set(HeaderName::To, format!("<{aor}>"));
+        let challenge = house.ask_as(register.clone(), flow());
+        assert_eq!(challenge.status.code(), 401);
+        let answer = with_answer(&register, &challenge.headers, "ann", "secret");
+        assert_eq!(house.ask_as(answer, flow()).status.code(), expected, "{aor}");
+    }
+}
+
+#[test]
+fn subscribing_needs_the_account_too() {
+    let mut house = house(false);
+    let subscription = house.subscribe_as(call("SUBSCRIBE", BLUE, "<sip:ann@192.168.1.1>"));
+    let refused = house.take(|c| {
+        matches!(c, meet_server::focus::command::SipCommand::RejectSubscription { subscription: s, status, .. }
+            if *s == subscription && status.code() == 401)
+    });
+    assert!(refused.is_some(), "{:?}", house.sip);
+}
+
+#[test]
+fn a_lookup_that_takes_too_long_is_503_and_its_late_answer_nothing() {
+    let mut house = house(false);
+    house.answers_lookups = false;
+    let invite = call("INVITE", FACTORY, "<sip:ann@192.168.1.1>");
+    let challenge = challenge_of(&mut house, &invite);
+    let answer = with_answer(&invite, &challenge, "ann", "secret");
+    let session = house.invite_as(answer.clone(), flow());
+    house.pass(Duration::from_secs(5));
+    assert_eq!(house.rejected(session).0, 503);
+    let Some(FocusOutput::LookUp { id, user, .. }) = house.lookups.pop() else { panic!() };
+    assert_eq!(user, "ann");
+    let account = house.accounts.get("ann").cloned();
+    house.give(FocusInput::Account { id, account });
+    assert!(house.sip.is_empty() && house.rooms.is_empty());
+
+    // A caller who gives up while waiting is forgotten.
+    let session = house.invite_as(answer, flow());
+    house.session(session, SessionEvent::Cancelled);
+    house.pass(Duration::from_secs(5));
+    assert!(house.sip.is_empty(), "{:?}", house.sip);
+}
+
+#[test]
+fn waiting_lookups_are_bounded() {
+    let mut house = house(false);
+    house.answers_lookups = false;
+    let invite = call("INVITE", FACTORY, "<sip:ann@192.168.1.1>");
+    let challenge = challenge_of(&mut house, &invite);
+    let answer = with_answer(&invite, &challenge, "ann", "secret");
+    let sessions: Vec<SessionId> = (0..1_001).map(|_| house.invite_as(answer.clone(), flow())).collect();
+    assert_eq!(house.lookups.len(), 1_000);
+    assert_eq!(house.rejected(sessions[1_000]).0, 503);
+    let _ = ServerTx(0);
+}

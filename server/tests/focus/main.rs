@@ -1,0 +1,18 @@
+//! The focus and its rooms by script: requests in, commands out, virtual time, no endpoint.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod admission;
+mod api;
+mod entrance;
+mod house;
+mod lifecycle;
+mod offers;
+mod overload;
+mod presence;
+mod roster;
