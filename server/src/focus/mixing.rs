@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: choosing; the negotiation has chosen.
 
-use mixer::{CodecSettings, Direction, LegConfig, LegKey, LegUpdateConfig};
+use super::mixer_standin::{CodecSettings, Direction, LegConfig, LegKey, LegUpdateConfig};
 use rand_chacha::ChaCha12Rng;
 use rand_core::Rng;
 use rtp_media::codec::CodecKind;
@@ -29,16 +29,19 @@ pub fn leg_config(
     rng.fill_bytes(&mut seed);
     // RFC 7022 §4.2: a short-term persistent CNAME tells nothing about the host.
     let cname = format!("{:016x}", rng.next_u64());
-    let LegUpdateConfig { send, receive, telephone_events, direction, remote_rtp, remote_rtcp, rtcp_mux } =
-        leg_update(audio, opus);
+    let clock = SampleRate::new(audio.send.clock_rate).unwrap_or(SampleRate::HZ_8000);
+    let LegUpdateConfig {
+        send,
+        receive,
+        telephone_events,
+        direction,
+        remote_rtp,
+        remote_rtcp,
+        rtcp_mux,
+    } = leg_update(audio, opus);
     LegConfig {
         key: LegKey(id.0),
-        session: SessionConfig {
-            cname,
-            receive_clock: SampleRate(audio.send.clock_rate),
-            send_clock: SampleRate(audio.send.clock_rate),
-            ..SessionConfig::default()
-        },
+        session: SessionConfig::new(cname, clock),
         send,
         receive,
         telephone_events,
@@ -58,12 +61,14 @@ pub fn leg_update(audio: &NegotiatedAudio, opus: OpusSettings) -> LegUpdateConfi
         receive: audio
             .receive
             .iter()
-            .filter_map(|format| Some((PayloadType(format.payload_type), kind(format)?)))
+            .filter_map(|format| Some((PayloadType::new(format.payload_type)?, kind(format)?)))
             .collect(),
         telephone_events: audio
             .receive_events
             .iter()
-            .map(|(payload_type, clock)| (PayloadType(*payload_type), SampleRate(*clock)))
+            .filter_map(|(payload_type, clock)| {
+                Some((PayloadType::new(*payload_type)?, SampleRate::new(*clock)?))
+            })
             .collect(),
         direction: direction(audio),
         remote_rtp: audio.remote_rtp,
@@ -94,7 +99,7 @@ fn codec_settings(audio: &NegotiatedAudio, opus: OpusSettings) -> CodecSettings 
         dtx: wishes.usedtx,
         fec: wishes.useinbandfec,
         max_bandwidth: bandwidth(wishes.maxplaybackrate),
-        ..CodecSettings::new(kind, PayloadType(audio.send.payload_type))
+        ..CodecSettings::new(kind, PayloadType::from_low_bits(audio.send.payload_type))
     }
 }
 

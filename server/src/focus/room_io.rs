@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::focus::mixer_standin::{LegConfig, LegStats, LegUpdate, MediaEvent};
+use crate::focus::mixer_standin::{LegConfig, LegStats, LegUpdateConfig, MediaEvent};
 use sip_proto::endpoint::{Flow, SessionEvent, SessionId, SubscriptionId};
 use sip_proto::message::StatusCode;
 
@@ -160,12 +160,12 @@ pub enum MediaCommand {
         /// Codecs, addresses, payload types.
         config: Box<LegConfig>,
     },
-    /// Change a leg in place; SSRC and RTP state are kept.
+    /// Change a leg in place (`mixer::LegUpdate::build`); SSRC and RTP state are kept.
     Update {
         /// The leg.
         leg: LegId,
         /// What changed.
-        update: Box<LegUpdate>,
+        update: Box<LegUpdateConfig>,
     },
     /// Mute or unmute a leg.
     Mute {

@@ -111,7 +111,10 @@ mod tests {
         assert_eq!(roster.next_round(), Some(start + limits::ROSTER_INTERVAL));
         assert_eq!(roster.round(start), []);
         let later = start + limits::ROSTER_INTERVAL;
-        assert_eq!(roster.round(later), [(SubscriptionId(1), 3), (SubscriptionId(2), 1)]);
+        assert_eq!(
+            roster.round(later),
+            [(SubscriptionId(1), 3), (SubscriptionId(2), 1)]
+        );
         roster.remove(SubscriptionId(1));
         assert_eq!(roster.everybody(), [(SubscriptionId(2), 2)]);
         assert_eq!(roster.next_version(SubscriptionId(1)), None);

@@ -16,12 +16,21 @@ const BLUE: &str = "sip:blue@192.168.1.1:5060";
 const FACTORY: &str = "sip:create@192.168.1.1:5060";
 
 fn house(allow_md5: bool) -> House {
-    let settings =
-        FocusSettings { admittance: Admittance::Accounts, realm: "meet".into(), allow_md5, ..lan() };
+    let settings = FocusSettings {
+        admittance: Admittance::Accounts,
+        realm: "meet".into(),
+        allow_md5,
+        ..lan()
+    };
     let mut house = House::new(settings);
-    let secrets =
-        [Algorithm::Sha256, Algorithm::Md5].map(|algorithm| ha1(algorithm, "ann", "meet", "secret")).to_vec();
-    let account = Account { user: "ann".into(), display: Some("Ann Account".into()), secrets };
+    let secrets = [Algorithm::Sha256, Algorithm::Md5]
+        .map(|algorithm| ha1(algorithm, "ann", "meet", "secret"))
+        .to_vec();
+    let account = Account {
+        user: "ann".into(),
+        display: Some("Ann Account".into()),
+        secrets,
+    };
     house.accounts.insert("ann".into(), account);
     house
 }
@@ -43,9 +52,20 @@ fn challenge_of(house: &mut House, request: &Request) -> Headers {
 
 fn with_answer(request: &Request, challenge: &Headers, user: &str, password: &str) -> Request {
     let chosen = strongest(challenge, &HeaderName::WwwAuthenticate).expect("a challenge");
-    let credentials = Credentials { realm: None, user: user.into(), password: password.into() };
+    let credentials = Credentials {
+        realm: None,
+        user: user.into(),
+        password: password.into(),
+    };
     let mut ids = IdSource::new([9; 32]);
-    let auth = authorize(&chosen, &credentials, &request.method, &request.uri, 1, &ids.cnonce());
+    let auth = authorize(
+        &chosen,
+        &credentials,
+        &request.method,
+        &request.uri,
+        &ids.cnonce(),
+        1,
+    );
     let mut request = request.clone();
     request.headers.set(HeaderName::Authorization, auth);
     request
@@ -56,12 +76,19 @@ fn a_right_answer_comes_in_and_lends_its_name() {
     let mut house = house(false);
     let invite = call("INVITE", FACTORY, "<sip:ann@192.168.1.1>");
     let challenge = challenge_of(&mut house, &invite);
-    assert_eq!(challenge.get_all(&HeaderName::WwwAuthenticate).count(), 1, "SHA-256 only");
+    assert_eq!(
+        challenge.get_all(&HeaderName::WwwAuthenticate).count(),
+        1,
+        "SHA-256 only"
+    );
     let session = house.invite_as(with_answer(&invite, &challenge, "ann", "secret"), flow());
     house.accepted(session);
     house.ack(session);
     let text = format!("{:?}", house.records);
-    assert!(text.contains("Ann Account") && text.contains("account: Some(\"ann\")"), "{text}");
+    assert!(
+        text.contains("Ann Account") && text.contains("account: Some(\"ann\")"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -70,7 +97,10 @@ fn md5_is_offered_only_when_allowed() {
     let invite = call("INVITE", FACTORY, "<sip:ann@192.168.1.1>");
     let challenge = challenge_of(&mut house, &invite);
     let lines: Vec<&str> = challenge.get_all(&HeaderName::WwwAuthenticate).collect();
-    assert!(lines[0].contains("SHA-256") && lines[1].contains("MD5"), "{lines:?}");
+    assert!(
+        lines[0].contains("SHA-256") && lines[1].contains("MD5"),
+        "{lines:?}"
+    );
 }
 
 #[test]
@@ -98,7 +128,12 @@ fn an_old_nonce_is_stale_not_wrong() {
     let session = house.invite_as(with_answer(&invite, &challenge, "ann", "secret"), flow());
     let (status, headers) = house.rejected(session);
     assert_eq!(status, 401);
-    assert!(headers.get(&HeaderName::WwwAuthenticate).unwrap().contains("stale=true"));
+    assert!(
+        headers
+            .get(&HeaderName::WwwAuthenticate)
+            .unwrap()
+            .contains("stale=true")
+    );
 }
 
 #[test]
@@ -144,7 +179,9 @@ fn a_lookup_that_takes_too_long_is_503_and_its_late_answer_nothing() {
     let session = house.invite_as(answer.clone(), flow());
     house.pass(Duration::from_secs(5));
     assert_eq!(house.rejected(session).0, 503);
-    let Some(FocusOutput::LookUp { id, user, .. }) = house.lookups.pop() else { panic!() };
+    let Some(FocusOutput::LookUp { id, user, .. }) = house.lookups.pop() else {
+        panic!()
+    };
     assert_eq!(user, "ann");
     let account = house.accounts.get("ann").cloned();
     house.give(FocusInput::Account { id, account });
@@ -164,7 +201,9 @@ fn waiting_lookups_are_bounded() {
     let invite = call("INVITE", FACTORY, "<sip:ann@192.168.1.1>");
     let challenge = challenge_of(&mut house, &invite);
     let answer = with_answer(&invite, &challenge, "ann", "secret");
-    let sessions: Vec<SessionId> = (0..1_001).map(|_| house.invite_as(answer.clone(), flow())).collect();
+    let sessions: Vec<SessionId> = (0..1_001)
+        .map(|_| house.invite_as(answer.clone(), flow()))
+        .collect();
     assert_eq!(house.lookups.len(), 1_000);
     assert_eq!(house.rejected(sessions[1_000]).0, 503);
     let _ = ServerTx(0);

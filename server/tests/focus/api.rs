@@ -22,16 +22,32 @@ fn meetings_and_people_are_listed() {
     let call = house.invite_as(request("INVITE", BLUE, "<sip:bob@h>", &lines, OFFER), flow());
     house.accepted(call);
     house.pass(Duration::from_secs(5));
-    let ApiReply::Meetings(meetings) = house.api(ApiRequest::List) else { panic!() };
+    let ApiReply::Meetings(meetings) = house.api(ApiRequest::List) else {
+        panic!()
+    };
     assert_eq!(meetings.len(), 1);
-    assert_eq!((meetings[0].participants, meetings[0].age), (2, Duration::from_secs(5)));
+    assert_eq!(
+        (meetings[0].participants, meetings[0].age),
+        (2, Duration::from_secs(5))
+    );
     assert_eq!(meetings[0].uri, BLUE);
-    assert_eq!(house.api(ApiRequest::Show { name: name() }), ApiReply::Meeting(meetings[0].clone()));
-    let ApiReply::Participants(people) = house.api(ApiRequest::Participants { name: name() }) else { panic!() };
-    let seen: Vec<_> = people.iter().map(|p| (p.display.as_str(), p.status, p.creator)).collect();
+    assert_eq!(
+        house.api(ApiRequest::Show { name: name() }),
+        ApiReply::Meeting(meetings[0].clone())
+    );
+    let ApiReply::Participants(people) = house.api(ApiRequest::Participants { name: name() }) else {
+        panic!()
+    };
+    let seen: Vec<_> = people
+        .iter()
+        .map(|p| (p.display.as_str(), p.status, p.creator))
+        .collect();
     assert_eq!(
         seen,
-        [("Ann", ParticipantStatus::Connected, true), ("bob", ParticipantStatus::Joining, false)]
+        [
+            ("Ann", ParticipantStatus::Connected, true),
+            ("bob", ParticipantStatus::Joining, false)
+        ]
     );
     assert_eq!(people[0].codec, Some("opus"));
     assert_eq!(people[0].age, Duration::from_secs(5));
@@ -42,12 +58,25 @@ fn what_is_not_there_is_refused() {
     let mut house = House::lan();
     let missing = ApiReply::Refused(ApiRefusal::NoSuchMeeting);
     assert_eq!(house.api(ApiRequest::Show { name: name() }), missing);
-    assert_eq!(house.api(ApiRequest::Participants { name: "a b".into() }), missing);
-    let end = ApiRequest::End { name: name(), authority: Authority::Administrator };
+    assert_eq!(
+        house.api(ApiRequest::Participants { name: "a b".into() }),
+        missing
+    );
+    let end = ApiRequest::End {
+        name: name(),
+        authority: Authority::Administrator,
+    };
     assert_eq!(house.api(end), missing);
     house.join(BLUE, "Ann");
-    let remove = ApiRequest::Remove { name: name(), leg: LegId(9), authority: Authority::Administrator };
-    assert_eq!(house.api(remove), ApiReply::Refused(ApiRefusal::NoSuchParticipant));
+    let remove = ApiRequest::Remove {
+        name: name(),
+        leg: LegId(9),
+        authority: Authority::Administrator,
+    };
+    assert_eq!(
+        house.api(remove),
+        ApiReply::Refused(ApiRefusal::NoSuchParticipant)
+    );
 }
 
 #[test]
@@ -57,14 +86,37 @@ fn people_are_removed_and_muted_with_the_token_only() {
     let (headers, _) = house.accepted(call);
     house.ack(call);
     let bob = house.join(BLUE, "Bob");
-    let token = headers.get(&HeaderName::CallInfo).unwrap().rsplit('=').next().unwrap().to_owned();
-    let mute = |authority| ApiRequest::Mute { name: name(), leg: LegId(2), muted: true, authority };
-    assert_eq!(house.api(mute(Authority::None)), ApiReply::Refused(ApiRefusal::NotAllowed));
+    let token = headers
+        .get(&HeaderName::CallInfo)
+        .unwrap()
+        .rsplit('=')
+        .next()
+        .unwrap()
+        .to_owned();
+    let mute = |authority| ApiRequest::Mute {
+        name: name(),
+        leg: LegId(2),
+        muted: true,
+        authority,
+    };
+    assert_eq!(
+        house.api(mute(Authority::None)),
+        ApiReply::Refused(ApiRefusal::NotAllowed)
+    );
     assert_eq!(house.api(mute(Authority::Token(token.clone()))), ApiReply::Done);
-    let ApiReply::Participants(people) = house.api(ApiRequest::Participants { name: name() }) else { panic!() };
+    let ApiReply::Participants(people) = house.api(ApiRequest::Participants { name: name() }) else {
+        panic!()
+    };
     assert!(people[1].muted && !people[0].muted);
-    let remove = ApiRequest::Remove { name: name(), leg: LegId(2), authority: Authority::Token(token) };
+    let remove = ApiRequest::Remove {
+        name: name(),
+        leg: LegId(2),
+        authority: Authority::Token(token),
+    };
     assert_eq!(house.api(remove), ApiReply::Done);
-    assert_eq!(house.bye(bob).as_deref(), Some("SIP;cause=403;text=\"Removed from the meeting\""));
+    assert_eq!(
+        house.bye(bob).as_deref(),
+        Some("SIP;cause=403;text=\"Removed from the meeting\"")
+    );
     assert!(house.bye(call).is_none());
 }

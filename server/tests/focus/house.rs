@@ -126,13 +126,20 @@ impl House {
 
     pub fn invite_as(&mut self, request: Request, flow: Flow) -> SessionId {
         let session = SessionId(self.fresh());
-        self.give(FocusInput::Sip(Event::Invite { session, request, flow }));
+        self.give(FocusInput::Sip(Event::Invite {
+            session,
+            request,
+            flow,
+        }));
         session
     }
 
     /// An INVITE with an offer; the answer is left in `sip`.
     pub fn invite(&mut self, uri: &str, name: &str) -> SessionId {
-        let from = format!("\"{name}\" <sip:{}@192.168.1.9>", name.to_lowercase().replace(' ', "."));
+        let from = format!(
+            "\"{name}\" <sip:{}@192.168.1.9>",
+            name.to_lowercase().replace(' ', ".")
+        );
         let sdp = ["Content-Type: application/sdp"];
         self.invite_as(request("INVITE", uri, &from, &sdp, OFFER), flow())
     }
@@ -142,11 +149,23 @@ impl House {
     }
 
     pub fn ack(&mut self, session: SessionId) {
-        self.session(session, SessionEvent::Confirmed { body: vec![], content_type: None });
+        self.session(
+            session,
+            SessionEvent::Confirmed {
+                body: vec![],
+                content_type: None,
+            },
+        );
     }
 
     pub fn hang_up(&mut self, session: SessionId) {
-        self.session(session, SessionEvent::Terminated { by: TerminatedBy::Peer, reason: None });
+        self.session(
+            session,
+            SessionEvent::Terminated {
+                by: TerminatedBy::Peer,
+                reason: None,
+            },
+        );
     }
 
     /// Comes in for good: INVITE, 200, ACK.
@@ -160,7 +179,11 @@ impl House {
 
     pub fn subscribe_as(&mut self, request: Request) -> SubscriptionId {
         let subscription = SubscriptionId(self.fresh());
-        self.give(FocusInput::Sip(Event::Subscribe { subscription, request, flow: flow() }));
+        self.give(FocusInput::Sip(Event::Subscribe {
+            subscription,
+            request,
+            flow: flow(),
+        }));
         subscription
     }
 
@@ -183,7 +206,11 @@ impl House {
     pub fn api(&mut self, request: ApiRequest) -> ApiReply {
         let id = ApiId(self.fresh());
         self.give(FocusInput::Api { id, request });
-        let place = self.replies.iter().position(|(of, _)| *of == id).expect("no reply");
+        let place = self
+            .replies
+            .iter()
+            .position(|(of, _)| *of == id)
+            .expect("no reply");
         self.replies.remove(place).1
     }
 
@@ -258,7 +285,10 @@ impl House {
 
     /// The latest document for a subscriber.
     pub fn latest(&mut self, of: SubscriptionId) -> Document {
-        std::iter::from_fn(|| self.document(of)).last().expect("no document").0
+        std::iter::from_fn(|| self.document(of))
+            .last()
+            .expect("no document")
+            .0
     }
 
     pub fn only_room(&self) -> RoomId {
@@ -328,7 +358,11 @@ impl House {
                     && self.opens_legs
                 {
                     let port = 20_000 + u16::try_from(leg.0).unwrap() * 2;
-                    let opened = RoomInput::LegOpened { leg: *leg, rtp_port: port, rtcp_port: Some(port + 1) };
+                    let opened = RoomInput::LegOpened {
+                        leg: *leg,
+                        rtp_port: port,
+                        rtcp_port: Some(port + 1),
+                    };
                     self.rooms.get_mut(&room).unwrap().handle_input(opened, now);
                 }
                 self.media.push((room, command));

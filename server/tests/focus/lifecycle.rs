@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use meet_server::focus::api::{ApiReply, ApiRefusal, ApiRequest, Authority};
+use meet_server::focus::api::{ApiRefusal, ApiReply, ApiRequest, Authority};
 use meet_server::focus::io::FocusInput;
 use meet_server::focus::record::{EndReason, LeaveReason, StoreRecord};
 use meet_server::focus::room_io::{MediaCommand, RoomInput, RoomReport};
@@ -46,7 +46,13 @@ fn the_factory_makes_a_room_and_tells_its_uri_and_token() {
     };
     assert!(house.records.contains(&joined), "{:?}", house.records);
     let by_token = Authority::Token(token.into());
-    assert_eq!(house.api(ApiRequest::End { name, authority: by_token }), ApiReply::Done);
+    assert_eq!(
+        house.api(ApiRequest::End {
+            name,
+            authority: by_token
+        }),
+        ApiReply::Done
+    );
     assert!(house.bye(call).is_some());
 }
 
@@ -67,9 +73,15 @@ fn names_come_from_the_uri_then_the_subject_then_imagination() {
         assert!(names.iter().any(|n| n == name), "{name} in {names:?}");
     }
     // The same wish again meets a living room, a bad one is refused.
-    assert_eq!(house.invite_refused(&format!("{};room=weekly", uri("create"))), 486);
+    assert_eq!(
+        house.invite_refused(&format!("{};room=weekly", uri("create"))),
+        486
+    );
     assert_eq!(house.invite_refused(&format!("{};room=-x", uri("create"))), 400);
-    assert_eq!(house.invite_refused(&format!("{};room=create", uri("create"))), 486);
+    assert_eq!(
+        house.invite_refused(&format!("{};room=create", uri("create"))),
+        486
+    );
 }
 
 #[test]
@@ -96,19 +108,32 @@ fn an_ended_room_says_goodbye_to_all_then_410_then_404() {
     let mut house = House::new(settings);
     let people = ["Ann", "Bob", "Cid"].map(|name| house.join(&uri("blue"), name));
     let other = house.join(&uri("green"), "Dan");
-    let end = |authority| ApiRequest::End { name: "blue".into(), authority };
-    for wrong in [Authority::None, Authority::Token("0".repeat(32)), Authority::Token(String::new())] {
+    let end = |authority| ApiRequest::End {
+        name: "blue".into(),
+        authority,
+    };
+    for wrong in [
+        Authority::None,
+        Authority::Token("0".repeat(32)),
+        Authority::Token(String::new()),
+    ] {
         assert_eq!(house.api(end(wrong)), ApiReply::Refused(ApiRefusal::NotAllowed));
     }
     assert_eq!(house.api(end(Authority::Administrator)), ApiReply::Done);
     for call in people {
-        assert_eq!(house.bye(call).as_deref(), Some("SIP;cause=410;text=\"Meeting ended\""));
+        assert_eq!(
+            house.bye(call).as_deref(),
+            Some("SIP;cause=410;text=\"Meeting ended\"")
+        );
     }
     assert!(house.bye(other).is_none(), "the other room is not touched");
     assert_eq!(house.open_names(), ["green"]);
     assert_eq!(house.invite_refused(&uri("blue")), 410);
     assert_eq!(house.ask("OPTIONS", &uri("blue")).status.code(), 410);
-    assert_eq!(house.api(end(Authority::Administrator)), ApiReply::Refused(ApiRefusal::Ended));
+    assert_eq!(
+        house.api(end(Authority::Administrator)),
+        ApiReply::Refused(ApiRefusal::Ended)
+    );
     assert_eq!(house.invite_refused(&format!("{};room=blue", uri("create"))), 410);
     house.pass(Duration::from_secs(599));
     assert_eq!(house.invite_refused(&uri("blue")), 410);
@@ -141,7 +166,15 @@ fn the_creators_digits_end_the_room_and_nobody_elses_do() {
     press(&mut house, ann, "*0#");
     assert!(house.bye(ann).is_some() && house.bye(bob).is_some());
     assert_eq!(house.invite_refused(&uri("blue")), 410);
-    let ended = |r: &&StoreRecord| matches!(r, StoreRecord::MeetingEnded { reason: EndReason::Creator, .. });
+    let ended = |r: &&StoreRecord| {
+        matches!(
+            r,
+            StoreRecord::MeetingEnded {
+                reason: EndReason::Creator,
+                ..
+            }
+        )
+    };
     assert_eq!(house.records.iter().filter(ended).count(), 1);
 }
 
@@ -160,7 +193,12 @@ fn an_empty_room_ends_after_the_grace_and_its_name_is_free_at_once() {
     house.pass(Duration::from_secs(30));
     assert_eq!(house.open_names(), Vec::<String>::new());
     assert!(house.rooms.is_empty());
-    assert!(house.media.iter().any(|(room, c)| *room == first && matches!(c, MediaCommand::CloseRoom)));
+    assert!(
+        house
+            .media
+            .iter()
+            .any(|(room, c)| *room == first && matches!(c, MediaCommand::CloseRoom))
+    );
     house.join(&uri("blue"), "Bob");
     assert_ne!(house.only_room(), first);
 }
@@ -170,22 +208,45 @@ fn a_room_made_by_the_api_waits_and_is_called() {
     let mut settings = lan();
     settings.unjoined_hold = Duration::from_secs(7200);
     let mut house = House::new(settings);
-    let create = |name: &str| ApiRequest::Create { name: Some(name.into()), subject: Some("Budget".into()) };
-    let ApiReply::Created { meeting, token } = house.api(create("Plan")) else { panic!() };
-    assert_eq!((meeting.name.as_str(), meeting.uri.as_str()), ("plan", "sip:plan@192.168.1.1:5060"));
-    assert_eq!(house.api(create("plan")), ApiReply::Refused(ApiRefusal::NameInUse));
+    let create = |name: &str| ApiRequest::Create {
+        name: Some(name.into()),
+        subject: Some("Budget".into()),
+    };
+    let ApiReply::Created { meeting, token } = house.api(create("Plan")) else {
+        panic!()
+    };
+    assert_eq!(
+        (meeting.name.as_str(), meeting.uri.as_str()),
+        ("plan", "sip:plan@192.168.1.1:5060")
+    );
+    assert_eq!(
+        house.api(create("plan")),
+        ApiReply::Refused(ApiRefusal::NameInUse)
+    );
     assert_eq!(house.api(create("a b")), ApiReply::Refused(ApiRefusal::BadName));
-    assert_eq!(house.api(create("create")), ApiReply::Refused(ApiRefusal::NameInUse));
+    assert_eq!(
+        house.api(create("create")),
+        ApiReply::Refused(ApiRefusal::NameInUse)
+    );
     house.pass(Duration::from_secs(7199));
     let call = house.invite(&meeting.uri, "Ann");
     let (headers, _) = house.accepted(call);
-    assert!(!headers.contains(&HeaderName::CallInfo), "who joins does not get the creator's token");
+    assert!(
+        !headers.contains(&HeaderName::CallInfo),
+        "who joins does not get the creator's token"
+    );
     house.pass(Duration::from_secs(7200));
     assert_eq!(house.open_names(), ["plan"]);
-    let end = ApiRequest::End { name: "plan".into(), authority: Authority::Token(token) };
+    let end = ApiRequest::End {
+        name: "plan".into(),
+        authority: Authority::Token(token),
+    };
     assert_eq!(house.api(end), ApiReply::Done);
 
-    let ApiReply::Created { meeting, .. } = house.api(ApiRequest::Create { name: None, subject: None }) else {
+    let ApiReply::Created { meeting, .. } = house.api(ApiRequest::Create {
+        name: None,
+        subject: None,
+    }) else {
         panic!()
     };
     house.pass(Duration::from_secs(7200));
@@ -214,7 +275,11 @@ fn a_late_unclaimed_call_to_an_ended_name_gets_410() {
     let room = house.only_room();
     let now = house.now;
     // The room has been told to end, and an INVITE is behind that in its mailbox.
-    house.rooms.get_mut(&room).unwrap().handle_input(RoomInput::End(EndReason::Creator), now);
+    house
+        .rooms
+        .get_mut(&room)
+        .unwrap()
+        .handle_input(RoomInput::End(EndReason::Creator), now);
     assert_eq!(house.invite_refused(&uri("blue")), 410);
 }
 
@@ -226,16 +291,28 @@ fn shutdown_refuses_new_calls_and_says_goodbye() {
     house.give(FocusInput::Shutdown);
     assert!(house.shut_down);
     for call in [ann, bob] {
-        assert_eq!(house.bye(call).as_deref(), Some("SIP;cause=503;text=\"Server shutting down\""));
+        assert_eq!(
+            house.bye(call).as_deref(),
+            Some("SIP;cause=503;text=\"Server shutting down\"")
+        );
     }
     let late = house.invite(&uri("red"), "Cid");
     let (status, headers) = house.rejected(late);
     assert_eq!(status, 503);
     assert!(headers.contains(&HeaderName::RetryAfter));
-    let create = ApiRequest::Create { name: None, subject: None };
+    let create = ApiRequest::Create {
+        name: None,
+        subject: None,
+    };
     assert_eq!(house.api(create), ApiReply::Refused(ApiRefusal::ShuttingDown));
     // What the endpoint still reports about the old calls hurts nobody.
-    house.session(ann, SessionEvent::Terminated { by: TerminatedBy::Local, reason: None });
+    house.session(
+        ann,
+        SessionEvent::Terminated {
+            by: TerminatedBy::Local,
+            reason: None,
+        },
+    );
 }
 
 #[test]
@@ -251,7 +328,10 @@ fn a_lost_room_says_goodbye_and_frees_its_name() {
     let ann = house.join(&uri("blue"), "Ann");
     let room = house.only_room();
     house.give(FocusInput::RoomLost { room });
-    assert_eq!(house.bye(ann).as_deref(), Some("SIP;cause=500;text=\"Media failed\""));
+    assert_eq!(
+        house.bye(ann).as_deref(),
+        Some("SIP;cause=500;text=\"Media failed\"")
+    );
     house.join(&uri("blue"), "Bob");
 }
 
@@ -264,5 +344,8 @@ fn a_failed_shard_ends_the_room() {
     assert!(house.bye(ann).is_some());
     assert!(house.rooms.is_empty());
     // A report of the same end that comes twice is no harm.
-    house.give(FocusInput::Room { room, report: RoomReport::Ended(EndReason::MediaFailed) });
+    house.give(FocusInput::Room {
+        room,
+        report: RoomReport::Ended(EndReason::MediaFailed),
+    });
 }

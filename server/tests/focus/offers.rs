@@ -1,8 +1,8 @@
 //! Offer and answer within calls: offerless, hold, resume, codec change, CANCEL, refusals.
 
 use meet_server::focus::io::FocusInput;
+use meet_server::focus::mixer_standin::Direction;
 use meet_server::focus::room_io::{MediaCommand, RoomInput};
-use mixer::Direction;
 use sip_proto::endpoint::{SessionEvent, SessionId};
 use sip_proto::message::{HeaderName, Request};
 
@@ -17,7 +17,11 @@ fn invite_with(content_type: &str, body: &str) -> Request {
 }
 
 fn reoffer(house: &mut House, call: SessionId, body: &str) {
-    let lines: &[&str] = if body.is_empty() { &[] } else { &["Content-Type: application/sdp"] };
+    let lines: &[&str] = if body.is_empty() {
+        &[]
+    } else {
+        &["Content-Type: application/sdp"]
+    };
     let request = request("INVITE", BLUE, "<sip:ann@h>", lines, body);
     house.session(call, SessionEvent::ReOffer { request });
 }
@@ -50,10 +54,12 @@ fn media_starts_before_the_200_and_only_once() {
         })
         .collect();
     assert_eq!(kinds, ["open", "add"]);
-    let MediaCommand::Add { config, .. } = &house.media[1].1 else { panic!() };
+    let MediaCommand::Add { config, .. } = &house.media[1].1 else {
+        panic!()
+    };
     assert_eq!(config.direction, Direction::SendRecv);
     assert_eq!(config.remote_rtp, Some("192.168.1.9:40000".parse().unwrap()));
-    assert_eq!(config.send.payload_type.0, 96);
+    assert_eq!(config.send.payload_type.get(), 96);
 }
 
 #[test]
@@ -61,15 +67,41 @@ fn an_offerless_invite_is_offered_and_starts_with_the_ack() {
     let mut house = House::lan();
     let call = house.invite_as(request("INVITE", BLUE, "<sip:ann@h>", &[], ""), flow());
     let (_, offer) = house.accepted(call);
-    for codec in ["opus/48000/2", "G722/8000", "PCMU", "PCMA", "telephone-event/8000", "telephone-event/48000"] {
-        assert!(offer.contains(codec) || ["PCMU", "PCMA"].contains(&codec), "{codec} in {offer}");
+    for codec in [
+        "opus/48000/2",
+        "G722/8000",
+        "PCMU",
+        "PCMA",
+        "telephone-event/8000",
+        "telephone-event/48000",
+    ] {
+        assert!(
+            offer.contains(codec) || ["PCMU", "PCMA"].contains(&codec),
+            "{codec} in {offer}"
+        );
     }
-    assert!(!house.media.iter().any(|(_, c)| matches!(c, MediaCommand::Add { .. })));
+    assert!(
+        !house
+            .media
+            .iter()
+            .any(|(_, c)| matches!(c, MediaCommand::Add { .. }))
+    );
     let answer = "v=0\r\no=- 2 2 IN IP4 192.168.1.9\r\ns=-\r\nc=IN IP4 192.168.1.9\r\nt=0 0\r\n\
         m=audio 40000 RTP/AVP 0\r\n";
     let body = answer.as_bytes().to_vec();
-    house.session(call, SessionEvent::Confirmed { body, content_type: Some("application/sdp".into()) });
-    assert!(house.media.iter().any(|(_, c)| matches!(c, MediaCommand::Add { .. })));
+    house.session(
+        call,
+        SessionEvent::Confirmed {
+            body,
+            content_type: Some("application/sdp".into()),
+        },
+    );
+    assert!(
+        house
+            .media
+            .iter()
+            .any(|(_, c)| matches!(c, MediaCommand::Add { .. }))
+    );
     assert!(house.bye(call).is_none());
 }
 
@@ -80,7 +112,10 @@ fn an_ack_without_the_answer_ends_the_call() {
     house.accepted(call);
     house.ack(call);
     assert!(house.bye(call).unwrap().starts_with("SIP;cause=488"));
-    assert!(matches!(house.media.last(), Some((_, MediaCommand::CloseLeg { .. }))));
+    assert!(matches!(
+        house.media.last(),
+        Some((_, MediaCommand::CloseLeg { .. }))
+    ));
 }
 
 #[test]
@@ -88,12 +123,17 @@ fn hold_and_resume_change_the_leg_in_place() {
     let mut house = House::lan();
     let call = house.join(BLUE, "Ann");
     house.media.clear();
-    let hold = OFFER.replace("t=0 0\r\n", "t=0 0\r\na=sendonly\r\n").replace("- 1 1", "- 1 2");
+    let hold = OFFER
+        .replace("t=0 0\r\n", "t=0 0\r\na=sendonly\r\n")
+        .replace("- 1 1", "- 1 2");
     reoffer(&mut house, call, &hold);
     assert!(answered(&mut house, call).contains("a=recvonly"));
     reoffer(&mut house, call, &OFFER.replace("- 1 1", "- 1 3"));
     let resumed = answered(&mut house, call);
-    assert!(!resumed.contains("a=recvonly") && !resumed.contains("a=inactive"), "{resumed}");
+    assert!(
+        !resumed.contains("a=recvonly") && !resumed.contains("a=inactive"),
+        "{resumed}"
+    );
     let directions: Vec<Direction> = house
         .media
         .iter()
@@ -120,13 +160,19 @@ fn the_codec_changes_in_place_and_a_bad_reoffer_changes_nothing() {
     let mut house = House::lan();
     let call = house.join(BLUE, "Ann");
     house.media.clear();
-    let pcmu = OFFER.replace("RTP/AVP 96 0 101", "RTP/AVP 0").replace("- 1 1", "- 1 2");
+    let pcmu = OFFER
+        .replace("RTP/AVP 96 0 101", "RTP/AVP 0")
+        .replace("- 1 1", "- 1 2");
     reoffer(&mut house, call, &pcmu);
     answered(&mut house, call);
-    let MediaCommand::Update { update, .. } = &house.media[0].1 else { panic!() };
-    assert_eq!(update.send.payload_type.0, 0);
+    let MediaCommand::Update { update, .. } = &house.media[0].1 else {
+        panic!()
+    };
+    assert_eq!(update.send.payload_type.get(), 0);
     house.media.clear();
-    let nothing = OFFER.replace("RTP/AVP 96 0 101", "RTP/AVP 18").replace("- 1 1", "- 1 3");
+    let nothing = OFFER
+        .replace("RTP/AVP 96 0 101", "RTP/AVP 18")
+        .replace("- 1 1", "- 1 3");
     reoffer(&mut house, call, &nothing);
     assert_eq!(refused(&mut house, call), 488);
     assert!(house.media.is_empty());
@@ -142,7 +188,13 @@ fn an_offerless_reinvite_gets_an_offer() {
     reoffer(&mut house, call, "");
     assert!(answered(&mut house, call).contains("opus/48000/2"));
     let body = OFFER.replace("- 1 1", "- 1 2").into_bytes();
-    house.session(call, SessionEvent::ReOfferAcked { body, content_type: Some("application/sdp".into()) });
+    house.session(
+        call,
+        SessionEvent::ReOfferAcked {
+            body,
+            content_type: Some("application/sdp".into()),
+        },
+    );
     assert!(house.bye(call).is_none());
 }
 
@@ -154,9 +206,21 @@ fn cancel_before_the_sockets_are_open_leaves_nothing_behind() {
     let room = house.only_room();
     house.session(call, SessionEvent::Cancelled);
     let (_, last) = house.media.last().unwrap();
-    let MediaCommand::CloseLeg { leg } = *last else { panic!("{last:?}") };
-    house.give_room(room, RoomInput::LegOpened { leg, rtp_port: 1, rtcp_port: None });
-    assert!(matches!(house.media.last(), Some((_, MediaCommand::CloseLeg { .. }))));
+    let MediaCommand::CloseLeg { leg } = *last else {
+        panic!("{last:?}")
+    };
+    house.give_room(
+        room,
+        RoomInput::LegOpened {
+            leg,
+            rtp_port: 1,
+            rtcp_port: None,
+        },
+    );
+    assert!(matches!(
+        house.media.last(),
+        Some((_, MediaCommand::CloseLeg { .. }))
+    ));
     assert!(house.sip.is_empty(), "{:?}", house.sip);
     house.pass(std::time::Duration::from_secs(30));
     assert!(house.rooms.is_empty());
@@ -181,17 +245,37 @@ fn a_leg_whose_codecs_cannot_be_built_gets_a_bye() {
     let mut house = House::lan();
     let call = house.join(BLUE, "Ann");
     let room = house.only_room();
-    house.give_room(room, RoomInput::LegFailed { leg: meet_server::focus::ids::LegId(1) });
-    assert_eq!(house.bye(call).as_deref(), Some("SIP;cause=500;text=\"Media failed\""));
+    house.give_room(
+        room,
+        RoomInput::LegFailed {
+            leg: meet_server::focus::ids::LegId(1),
+        },
+    );
+    assert_eq!(
+        house.bye(call).as_deref(),
+        Some("SIP;cause=500;text=\"Media failed\"")
+    );
 }
 
 #[test]
 fn offers_that_cannot_be_answered_make_no_room() {
     let cases = [
         (invite_with("text/plain", "hello"), 415, Some(HeaderName::Accept)),
-        (invite_with("multipart/mixed;boundary=b", "--b\r\n\r\nx\r\n--b--\r\n"), 415, None),
-        (invite_with("application/sdp", &OFFER.replace("96 0 101", "18")), 488, Some(HeaderName::Warning)),
-        (invite_with("application/sdp", &OFFER.replace("RTP/AVP", "RTP/SAVP")), 488, Some(HeaderName::Warning)),
+        (
+            invite_with("multipart/mixed;boundary=b", "--b\r\n\r\nx\r\n--b--\r\n"),
+            415,
+            None,
+        ),
+        (
+            invite_with("application/sdp", &OFFER.replace("96 0 101", "18")),
+            488,
+            Some(HeaderName::Warning),
+        ),
+        (
+            invite_with("application/sdp", &OFFER.replace("RTP/AVP", "RTP/SAVP")),
+            488,
+            Some(HeaderName::Warning),
+        ),
         (
             invite_with("application/sdp", &OFFER.replace("RTP/AVP", "UDP/TLS/RTP/SAVPF")),
             488,
@@ -217,8 +301,14 @@ fn a_coded_body_is_415_and_an_optional_stranger_is_passed_over() {
     let coded = ["Content-Type: application/sdp", "Content-Encoding: gzip"];
     let call = house.invite_as(request("INVITE", BLUE, "<sip:a@h>", &coded, "x"), flow());
     let (status, headers) = house.rejected(call);
-    assert_eq!((status, headers.get(&HeaderName::AcceptEncoding)), (415, Some("identity")));
-    let optional = ["Content-Type: text/plain", "Content-Disposition: render;handling=optional"];
+    assert_eq!(
+        (status, headers.get(&HeaderName::AcceptEncoding)),
+        (415, Some("identity"))
+    );
+    let optional = [
+        "Content-Type: text/plain",
+        "Content-Disposition: render;handling=optional",
+    ];
     let call = house.invite_as(request("INVITE", BLUE, "<sip:a@h>", &optional, "hi"), flow());
     assert!(house.accepted(call).1.contains("opus"), "taken as offerless");
 }
@@ -226,7 +316,9 @@ fn a_coded_body_is_415_and_an_optional_stranger_is_passed_over() {
 #[test]
 fn the_sdp_of_a_multipart_is_found() {
     let mut house = House::lan();
-    let body = format!("--b\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b\r\nContent-Type: application/sdp\r\n\r\n{OFFER}--b--\r\n");
+    let body = format!(
+        "--b\r\nContent-Type: text/plain\r\n\r\nhi\r\n--b\r\nContent-Type: application/sdp\r\n\r\n{OFFER}--b--\r\n"
+    );
     let call = house.invite_as(invite_with("multipart/mixed; boundary=b", &body), flow());
     assert!(house.accepted(call).1.contains("m=audio"));
 }
@@ -236,5 +328,8 @@ fn a_command_that_came_too_late_takes_the_leg_away() {
     let mut house = House::lan();
     let call = house.invite(BLUE, "Ann");
     house.give(FocusInput::SessionLost { session: call });
-    assert!(matches!(house.media.last(), Some((_, MediaCommand::CloseLeg { .. }))));
+    assert!(matches!(
+        house.media.last(),
+        Some((_, MediaCommand::CloseLeg { .. }))
+    ));
 }

@@ -27,7 +27,10 @@ fn rooms_legs_and_subscriptions_are_bounded() {
     let (status, headers) = house.rejected(call);
     assert_eq!((status, headers.get(&HeaderName::RetryAfter)), (503, Some("10")));
     assert_eq!(house.invite_refused(&uri("create")), 503);
-    let create = ApiRequest::Create { name: None, subject: None };
+    let create = ApiRequest::Create {
+        name: None,
+        subject: None,
+    };
     assert_eq!(house.api(create), ApiReply::Refused(ApiRefusal::TooManyMeetings));
     let first = house.subscribe(&uri("blue"));
     assert!(house.document(first).is_some());
@@ -43,13 +46,21 @@ fn a_full_mailbox_refuses_new_things_and_keeps_deaths() {
     house.full = true;
     assert_eq!(house.invite_refused(&uri("blue")), 503);
     let participants = ApiRequest::Participants { name: "blue".into() };
-    assert_eq!(house.api(participants.clone()), ApiReply::Refused(ApiRefusal::Busy));
+    assert_eq!(
+        house.api(participants.clone()),
+        ApiReply::Refused(ApiRefusal::Busy)
+    );
     house.hang_up(ann);
     house.pass(Duration::from_millis(500));
     house.full = false;
     house.pass(Duration::from_millis(50));
-    let ApiReply::Participants(people) = house.api(participants) else { panic!() };
-    assert_eq!(people.iter().map(|p| p.display.as_str()).collect::<Vec<_>>(), ["Bob"]);
+    let ApiReply::Participants(people) = house.api(participants) else {
+        panic!()
+    };
+    assert_eq!(
+        people.iter().map(|p| p.display.as_str()).collect::<Vec<_>>(),
+        ["Bob"]
+    );
     let _ = bob;
 }
 
@@ -65,8 +76,6 @@ fn a_full_mailbox_answers_requests_in_the_dialog() {
     let info = request("INFO", &uri("blue"), "<sip:ann@h>", &[], "");
     house.session(ann, SessionEvent::Request { tx, request: info });
     assert_eq!(house.response(tx).status.code(), 503);
-    let refused = |c: &meet_server::focus::command::SipCommand| {
-        matches!(c, meet_server::focus::command::SipCommand::Refuse { status, .. } if status.code() == 503)
-    };
+    let refused = |c: &meet_server::focus::command::SipCommand| matches!(c, meet_server::focus::command::SipCommand::Refuse { status, .. } if status.code() == 503);
     assert!(house.take(refused).is_some());
 }

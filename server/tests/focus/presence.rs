@@ -5,9 +5,9 @@ use std::time::Duration;
 use meet_server::focus::command::SipCommand;
 use meet_server::focus::ids::LegId;
 use meet_server::focus::io::FocusInput;
+use meet_server::focus::mixer_standin::{LegKey, MediaEvent};
 use meet_server::focus::record::{LeaveReason, StoreRecord};
 use meet_server::focus::room_io::{MediaCommand, RoomInput};
-use mixer::{LegKey, MediaEvent};
 use sip_proto::endpoint::{ClientTx, Event, SessionEvent, SessionId, TerminatedBy};
 use sip_proto::message::{Response, StatusCode};
 
@@ -22,7 +22,9 @@ fn media(house: &mut House, event: MediaEvent) {
 
 fn probes(house: &mut House) -> usize {
     let before = house.sip.len();
-    house.sip.retain(|command| !matches!(command, SipCommand::Probe { .. }));
+    house
+        .sip
+        .retain(|command| !matches!(command, SipCommand::Probe { .. }));
     before - house.sip.len()
 }
 
@@ -32,14 +34,21 @@ fn answer_probe(house: &mut House, session: SessionId, status: Option<StatusCode
     let tx = ClientTx(house.fresh());
     house.give(FocusInput::Issued { session, tx });
     house.give(FocusInput::Sip(match status {
-        Some(status) => Event::Response { tx, response: Response::new(status) },
+        Some(status) => Event::Response {
+            tx,
+            response: Response::new(status),
+        },
         None => Event::Timeout { tx },
     }));
 }
 
 #[test]
 fn a_vanished_peer_is_asked_removed_and_everybody_told() {
-    for gone in [None, Some(StatusCode::CALL_DOES_NOT_EXIST), Some(StatusCode::REQUEST_TIMEOUT)] {
+    for gone in [
+        None,
+        Some(StatusCode::CALL_DOES_NOT_EXIST),
+        Some(StatusCode::REQUEST_TIMEOUT),
+    ] {
         let mut house = House::lan();
         let ann = house.join(BLUE, "Ann");
         let bob = house.join(BLUE, "Bob");
@@ -54,11 +63,24 @@ fn a_vanished_peer_is_asked_removed_and_everybody_told() {
         let users = house.latest(watcher).users.unwrap();
         assert_eq!(users.len(), 1);
         let vanished = |r: &StoreRecord| {
-            matches!(r, StoreRecord::PersonLeft { reason: LeaveReason::Vanished, leg: LegId(1), .. })
+            matches!(
+                r,
+                StoreRecord::PersonLeft {
+                    reason: LeaveReason::Vanished,
+                    leg: LegId(1),
+                    ..
+                }
+            )
         };
         assert!(house.records.iter().any(vanished));
         // The endpoint's own report of the same death changes nothing more.
-        house.session(ann, SessionEvent::Terminated { by: TerminatedBy::Timeout, reason: None });
+        house.session(
+            ann,
+            SessionEvent::Terminated {
+                by: TerminatedBy::Timeout,
+                reason: None,
+            },
+        );
         assert_eq!(house.records.iter().filter(|r| vanished(r)).count(), 1);
     }
 }
@@ -68,7 +90,11 @@ fn a_silent_phone_that_answers_stays_and_is_asked_again() {
     let mut house = House::lan();
     let ann = house.join(BLUE, "Ann");
     media(&mut house, MediaEvent::Silent { leg: LegKey(1) });
-    for status in [StatusCode::OK, StatusCode::NOT_IMPLEMENTED, StatusCode::METHOD_NOT_ALLOWED] {
+    for status in [
+        StatusCode::OK,
+        StatusCode::NOT_IMPLEMENTED,
+        StatusCode::METHOD_NOT_ALLOWED,
+    ] {
         answer_probe(&mut house, ann, Some(status));
         assert_eq!(probes(&mut house), 0);
         house.pass(Duration::from_secs(30));
@@ -97,9 +123,18 @@ fn everybody_mutes_himself_by_digits() {
     for expected in [true, false] {
         house.media.clear();
         for digit in ['*', '6'] {
-            media(&mut house, MediaEvent::Digit { leg: LegKey(1), digit, duration_ms: 100 });
+            media(
+                &mut house,
+                MediaEvent::Digit {
+                    leg: LegKey(1),
+                    digit,
+                    duration_ms: 100,
+                },
+            );
         }
-        assert!(matches!(house.media[..], [(_, MediaCommand::Mute { leg: LegId(1), muted })] if muted == expected));
+        assert!(
+            matches!(house.media[..], [(_, MediaCommand::Mute { leg: LegId(1), muted })] if muted == expected)
+        );
         house.pass(Duration::from_millis(200));
         let users = house.latest(watcher).users.unwrap();
         assert_eq!(users[0].endpoints[0].media[0].muted, Some(expected));
@@ -120,7 +155,12 @@ fn the_speaker_is_in_the_roster() {
     house.hang_up(bob);
     house.pass(Duration::from_millis(200));
     assert_eq!(house.latest(watcher).active_speaker, None);
-    media(&mut house, MediaEvent::ActiveSpeaker { leg: Some(LegKey(99)) });
+    media(
+        &mut house,
+        MediaEvent::ActiveSpeaker {
+            leg: Some(LegKey(99)),
+        },
+    );
     house.pass(Duration::from_millis(200));
     assert!(house.document(watcher).is_none(), "an unknown leg is nobody");
 }

@@ -14,16 +14,21 @@ use crate::house::{House, OFFER, request};
 const BLUE: &str = "sip:blue@192.168.1.1:5060";
 
 fn refused(house: &mut House, of: SubscriptionId) -> (u16, Option<String>) {
-    match house.take(|c| matches!(c, SipCommand::RejectSubscription { subscription, .. } if *subscription == of)) {
-        Some(SipCommand::RejectSubscription { status, headers, .. }) => {
-            (status.code(), headers.get(&HeaderName::AllowEvents).map(str::to_owned))
-        }
+    match house
+        .take(|c| matches!(c, SipCommand::RejectSubscription { subscription, .. } if *subscription == of))
+    {
+        Some(SipCommand::RejectSubscription { status, headers, .. }) => (
+            status.code(),
+            headers.get(&HeaderName::AllowEvents).map(str::to_owned),
+        ),
         _ => panic!("not refused: {:?}", house.sip),
     }
 }
 
 fn granted(house: &mut House, of: SubscriptionId) -> u32 {
-    match house.take(|c| matches!(c, SipCommand::AcceptSubscription { subscription, .. } if *subscription == of)) {
+    match house
+        .take(|c| matches!(c, SipCommand::AcceptSubscription { subscription, .. } if *subscription == of))
+    {
         Some(SipCommand::AcceptSubscription { expires, .. }) => expires,
         _ => panic!("not accepted: {:?}", house.sip),
     }
@@ -51,8 +56,16 @@ fn the_first_document_comes_at_once_and_versions_grow() {
     assert_eq!(endpoint.status, Some(EndpointStatus::Connected));
     assert_eq!(endpoint.joining_method, Some(JoiningMethod::DialedIn));
     assert_eq!(endpoint.media[0].status, Some(MediaStatus::SendRecv));
-    let hold = OFFER.replace("t=0 0\r\n", "t=0 0\r\na=sendonly\r\n").replace("- 1 1", "- 1 2");
-    let hold = request("INVITE", BLUE, "<sip:ann@h>", &["Content-Type: application/sdp"], &hold);
+    let hold = OFFER
+        .replace("t=0 0\r\n", "t=0 0\r\na=sendonly\r\n")
+        .replace("- 1 1", "- 1 2");
+    let hold = request(
+        "INVITE",
+        BLUE,
+        "<sip:ann@h>",
+        &["Content-Type: application/sdp"],
+        &hold,
+    );
     house.session(ann, SessionEvent::ReOffer { request: hold });
     house.pass(Duration::from_secs(1));
     let (document, _) = house.document(watcher).unwrap();
@@ -70,7 +83,10 @@ fn same_names_are_made_distinct_and_entities_too() {
     }
     let watcher = house.subscribe(BLUE);
     let users = house.latest(watcher).users.unwrap();
-    let names: Vec<_> = users.iter().map(|user| user.display_text.clone().unwrap()).collect();
+    let names: Vec<_> = users
+        .iter()
+        .map(|user| user.display_text.clone().unwrap())
+        .collect();
     assert_eq!(names, ["Ann", "Ann (2)", "Ann (3)"]);
     let mut entities: Vec<_> = users.iter().map(|user| user.entity.clone().unwrap()).collect();
     entities.sort();
@@ -105,7 +121,10 @@ fn changes_are_told_at_five_a_second_at_most_and_the_last_one_wins() {
     documents.extend(std::iter::from_fn(|| house.document(watcher)).map(|(d, _)| d));
     assert!((4..=7).contains(&documents.len()), "{}", documents.len());
     let versions: Vec<_> = documents.iter().map(|d| d.version.unwrap()).collect();
-    assert!(versions.windows(2).all(|pair| pair[1] == pair[0] + 1), "{versions:?}");
+    assert!(
+        versions.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{versions:?}"
+    );
     assert_eq!(documents.last().unwrap().users.as_ref().unwrap().len(), 21);
 }
 
@@ -115,9 +134,17 @@ fn the_subscription_ends_with_the_room() {
     house.join(BLUE, "Ann");
     let watcher = house.subscribe(BLUE);
     house.latest(watcher);
-    house.api(ApiRequest::End { name: "blue".into(), authority: Authority::Administrator });
+    house.api(ApiRequest::End {
+        name: "blue".into(),
+        authority: Authority::Administrator,
+    });
     let (document, state) = house.document(watcher).unwrap();
-    assert_eq!(state, NotifyState::Terminated { reason: "noresource".into() });
+    assert_eq!(
+        state,
+        NotifyState::Terminated {
+            reason: "noresource".into()
+        }
+    );
     assert_eq!(document.users.unwrap().len(), 0);
     let late = house.subscribe(BLUE);
     assert_eq!(refused(&mut house, late).0, 410);
@@ -131,7 +158,12 @@ fn a_fetch_gets_one_document() {
     let fetch = house.subscribe_as(request("SUBSCRIBE", BLUE, "<sip:z@h>", &lines, ""));
     assert_eq!(granted(&mut house, fetch), 0);
     let (_, state) = house.document(fetch).unwrap();
-    assert_eq!(state, NotifyState::Terminated { reason: "timeout".into() });
+    assert_eq!(
+        state,
+        NotifyState::Terminated {
+            reason: "timeout".into()
+        }
+    );
     house.join(BLUE, "Bob");
     house.pass(Duration::from_secs(1));
     assert!(house.document(fetch).is_none());
@@ -141,7 +173,11 @@ fn a_fetch_gets_one_document() {
 fn refresh_brings_the_document_and_the_end_silence() {
     let mut house = House::lan();
     house.join(BLUE, "Ann");
-    let ends = [SubscriptionEvent::Unsubscribed, SubscriptionEvent::Expired, SubscriptionEvent::NotifyFailed];
+    let ends = [
+        SubscriptionEvent::Unsubscribed,
+        SubscriptionEvent::Expired,
+        SubscriptionEvent::NotifyFailed,
+    ];
     for end in ends {
         let watcher = house.subscribe(BLUE);
         house.latest(watcher);
@@ -154,7 +190,9 @@ fn refresh_brings_the_document_and_the_end_silence() {
     }
     let watcher = house.subscribe(BLUE);
     house.latest(watcher);
-    house.give(FocusInput::SubscriptionLost { subscription: watcher });
+    house.give(FocusInput::SubscriptionLost {
+        subscription: watcher,
+    });
     house.join(BLUE, "Cid");
     assert!(house.document(watcher).is_none());
 }
