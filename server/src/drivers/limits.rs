@@ -1,0 +1,45 @@
+//! Every bound of the drivers, with what it protects.
+
+use std::time::Duration;
+
+/// Largest UDP datagram read for SIP: the most that UDP can carry.
+pub const DATAGRAM: usize = 65_535;
+/// Bytes read from a stream at once; bounds the memory of one busy connection.
+pub const STREAM_READ: usize = 16 * 1024;
+/// Inputs from the wire that wait for the signalling task; at 4 kB each 8 MB. Full: datagrams
+/// are dropped (their senders repeat them), streams stop being read.
+pub const WIRE_QUEUE: usize = 2048;
+/// Inputs from rooms, API and store that wait for the signalling task. Full: they wait.
+pub const INTERNAL_QUEUE: usize = 1024;
+/// Inputs that wait for one room. Full: the focus answers 503 with Retry-After.
+pub const ROOM_QUEUE: usize = 256;
+/// Messages that wait for one slow stream peer. Full: the connection is closed.
+pub const STREAM_WRITE_QUEUE: usize = 128;
+/// A write to a stream that takes longer ends the connection.
+pub const STREAM_WRITE: Duration = Duration::from_secs(10);
+/// A new stream that sends nothing for so long is closed (connections cost descriptors).
+pub const STREAM_FIRST_BYTES: Duration = Duration::from_secs(32);
+/// Connecting to a stream peer; RFC 3261 §17 would give up after 32 s anyway.
+pub const STREAM_CONNECT: Duration = Duration::from_secs(10);
+/// Remote addresses whose local address is remembered (a wildcard socket); 100 bytes each.
+pub const ROUTE_CACHE: usize = 4096;
+/// A remembered local address is looked up anew after so long: interfaces come and go.
+pub const ROUTE_AGE: Duration = Duration::from_secs(30);
+/// Attempts to find an even port with a free odd neighbour, or a port free in UDP and TCP.
+pub const PORT_ATTEMPTS: usize = 64;
+/// From the signal to the end of the process.
+pub const SHUTDOWN: Duration = Duration::from_secs(5);
+/// Part of [`SHUTDOWN`] given to BYE transactions.
+pub const SHUTDOWN_CALLS: Duration = Duration::from_millis(3500);
+/// Largest body of an API request.
+pub const API_BODY: usize = 64 * 1024;
+/// Longest wait of an API request.
+pub const API_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most events in one API answer.
+pub const API_EVENTS: u32 = 1000;
+/// Packets of one capture source that wait for the disk: 6 MB. Full: dropped and counted.
+pub const CAPTURE_QUEUE: usize = 4096;
+/// Bytes kept of one captured packet: an Ethernet frame's worth.
+pub const CAPTURE_BYTES: usize = 1500;
+/// Captured packets are held so long to be written in order of time.
+pub const CAPTURE_HOLD: Duration = Duration::from_millis(100);

@@ -1,0 +1,115 @@
+//! SIP over UDP: one task per socket reads, the signalling task writes without waiting.
+//!
+//! A full queue drops datagrams (senders repeat them, RFC 3261 §17); a full socket buffer drops
+//! ours, and our own timers repeat. Deliberately absent: RTP, which never enters tokio.
+
+use super::capture::SharedTap;
+use super::limits::DATAGRAM;
+use super::route::Routes;
+use super::transport::WireInput;
+use crate::telemetry::Metrics;
+use sip_proto::endpoint::{Flow, Transport};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+/// The UDP sockets of the server.
+#[derive(Debug)]
+pub struct UdpSockets {
+    sockets: Vec<(SocketAddr, Arc<UdpSocket>)>,
+    tap: Option<SharedTap>,
+    metrics: Arc<Metrics>,
+}
+
+impl UdpSockets {
+    /// Takes bound sockets and starts reading them.
+    pub fn start(
+        sockets: Vec<UdpSocket>,
+        wire: &mpsc::Sender<WireInput>,
+        tap: Option<SharedTap>,
+        metrics: &Arc<Metrics>,
+    ) -> std::io::Result<Self> {
+        let mut bound = Vec::with_capacity(sockets.len());
+        for socket in sockets {
+            let socket = Arc::new(socket);
+            let address = socket.local_addr()?;
+            tokio::spawn(read(Arc::clone(&socket), address, wire.clone(), tap.clone(), Arc::clone(metrics)));
+            bound.push((address, socket));
+        }
+        Ok(Self { sockets: bound, tap, metrics: Arc::clone(metrics) })
+    }
+
+    /// Sends one datagram; `false` when the system refuses it for good.
+    pub fn transmit(&self, flow: &Flow, bytes: &[u8]) -> bool {
+        let Some(socket) = self.socket_for(flow) else { return false };
+        match socket.try_send_to(bytes, flow.remote) {
+            Ok(_) => {
+                self.metrics.sip_sent(Transport::Udp);
+                if let Some(tap) = &self.tap {
+                    tap.record(SystemTime::now(), flow.local, flow.remote, bytes);
+                }
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                self.metrics.sip_dropped.inc();
+                true
+            }
+            Err(error) => {
+                tracing::debug!(remote = %flow.remote, %error, "datagram not sent");
+                false
+            }
+        }
+    }
+
+    fn socket_for(&self, flow: &Flow) -> Option<&UdpSocket> {
+        let fits = |address: &SocketAddr| {
+            address.port() == flow.local.port()
+                && address.is_ipv4() == flow.remote.is_ipv4()
+                && (address.ip() == flow.local.ip() || address.ip().is_unspecified())
+        };
+        let same_family = |address: &SocketAddr| address.is_ipv4() == flow.remote.is_ipv4();
+        self.sockets
+            .iter()
+            .find(|(address, _)| fits(address))
+            .or_else(|| self.sockets.iter().find(|(address, _)| same_family(address)))
+            .map(|(_, socket)| socket.as_ref())
+    }
+}
+
+async fn read(
+    socket: Arc<UdpSocket>,
+    bound: SocketAddr,
+    wire: mpsc::Sender<WireInput>,
+    tap: Option<SharedTap>,
+    metrics: Arc<Metrics>,
+) {
+    let mut buffer = vec![0_u8; DATAGRAM];
+    let mut routes = Routes::default();
+    loop {
+        let (length, remote) = match socket.recv_from(&mut buffer).await {
+            Ok(received) => received,
+            Err(error) => {
+                // ICMP errors of earlier sends surface here; they end nothing.
+                tracing::debug!(%error, "receive error on UDP");
+                tokio::task::yield_now().await;
+                continue;
+            }
+        };
+        let bytes = buffer.get(..length).unwrap_or_default();
+        let local = routes.local(bound, remote, Instant::now());
+        if let Some(tap) = &tap {
+            tap.record(SystemTime::now(), remote, local, bytes);
+        }
+        metrics.sip_received(Transport::Udp);
+        let flow = Flow { transport: Transport::Udp, local, remote, connection: None };
+        match wire.try_send(WireInput::Datagram { flow, bytes: bytes.to_vec() }) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                metrics.sip_dropped.inc();
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return,
+        }
+    }
+}

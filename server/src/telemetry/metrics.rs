@@ -1,0 +1,160 @@
+//! Counters of the process in Prometheus' text format.
+//!
+//! Everything that drops says so here. The media shards' counters are read from their atomics
+//! at the scrape (see `drivers::media_shard`); nothing is pushed.
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+use sip_proto::endpoint::Transport;
+use std::sync::{Mutex, PoisonError};
+
+/// The metrics cannot be printed.
+#[derive(Debug, thiserror::Error)]
+#[error("metrics cannot be written as text")]
+pub struct MetricsError(#[from] std::fmt::Error);
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TransportLabel {
+    transport: TransportName,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[allow(non_camel_case_types, reason = "the variants' names are the label values")]
+enum TransportName {
+    udp,
+    tcp,
+    tls,
+    ws,
+    wss,
+}
+
+/// All counters.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Mutex<Registry>,
+    received: Family<TransportLabel, Counter>,
+    sent: Family<TransportLabel, Counter>,
+    /// SIP input or output dropped: a full queue or a refused connection.
+    pub sip_dropped: Counter,
+    /// Open TCP connections.
+    pub tcp_connections: Gauge,
+    /// Living rooms.
+    pub rooms: Gauge,
+    /// People in all rooms.
+    pub people: Gauge,
+    /// SIP sessions the endpoint holds.
+    pub sessions: Gauge,
+    /// Transactions the endpoint holds.
+    pub transactions: Gauge,
+    /// Events written to the database.
+    pub store_written: Counter,
+    /// Events lost: queue full, disk full, file locked.
+    pub store_lost: Counter,
+    /// Microseconds the database worked.
+    pub store_busy_us: Counter,
+    /// Packets that the capture could not take.
+    pub capture_dropped: Counter,
+    /// API requests answered.
+    pub api_requests: Counter,
+    /// API requests refused for their Host, Origin or source.
+    pub api_refused: Counter,
+}
+
+impl Metrics {
+    /// Registers everything under the prefix `meet_`.
+    pub fn new() -> Self {
+        let mut registry = Registry::with_prefix("meet");
+        let metrics = Self {
+            registry: Mutex::new(Registry::default()),
+            received: Family::default(),
+            sent: Family::default(),
+            sip_dropped: Counter::default(),
+            tcp_connections: Gauge::default(),
+            rooms: Gauge::default(),
+            people: Gauge::default(),
+            sessions: Gauge::default(),
+            transactions: Gauge::default(),
+            store_written: Counter::default(),
+            store_lost: Counter::default(),
+            store_busy_us: Counter::default(),
+            capture_dropped: Counter::default(),
+            api_requests: Counter::default(),
+            api_refused: Counter::default(),
+        };
+        let r = &mut registry;
+        r.register("sip_received", "SIP datagrams and stream reads", metrics.received.clone());
+        r.register("sip_sent", "SIP messages sent", metrics.sent.clone());
+        r.register("sip_dropped", "SIP input or output dropped by a limit", metrics.sip_dropped.clone());
+        r.register("tcp_connections", "Open SIP connections", metrics.tcp_connections.clone());
+        r.register("rooms", "Living rooms", metrics.rooms.clone());
+        r.register("people", "People in all rooms", metrics.people.clone());
+        r.register("sip_sessions", "SIP sessions", metrics.sessions.clone());
+        r.register("sip_transactions", "SIP transactions", metrics.transactions.clone());
+        r.register("store_written", "Events written", metrics.store_written.clone());
+        r.register("store_lost", "Events lost by a full queue, disk or lock", metrics.store_lost.clone());
+        r.register("store_busy_microseconds", "Time the database worked", metrics.store_busy_us.clone());
+        r.register("capture_dropped", "Packets not captured", metrics.capture_dropped.clone());
+        r.register("api_requests", "API requests", metrics.api_requests.clone());
+        r.register("api_refused", "API requests refused by the guard", metrics.api_refused.clone());
+        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+        metrics
+    }
+
+    /// Adds a source that is read at every scrape.
+    pub fn register_collector(&self, collector: Box<dyn prometheus_client::collector::Collector>) {
+        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(collector);
+    }
+
+    /// One SIP input came.
+    pub fn sip_received(&self, transport: Transport) {
+        self.received.get_or_create(&label(transport)).inc();
+    }
+
+    /// One SIP message went out.
+    pub fn sip_sent(&self, transport: Transport) {
+        self.sent.get_or_create(&label(transport)).inc();
+    }
+
+    /// The text that `/metrics` answers.
+    pub fn text(&self) -> Result<String, MetricsError> {
+        let mut text = String::new();
+        encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Ok(text)
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn label(transport: Transport) -> TransportLabel {
+    let transport = match transport {
+        Transport::Udp => TransportName::udp,
+        Transport::Tcp => TransportName::tcp,
+        Transport::Tls => TransportName::tls,
+        Transport::Ws => TransportName::ws,
+        Transport::Wss => TransportName::wss,
+    };
+    TransportLabel { transport }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_shows_what_was_counted() {
+        let metrics = Metrics::new();
+        metrics.sip_received(Transport::Tcp);
+        metrics.store_lost.inc_by(3);
+        let text = metrics.text().unwrap();
+        assert!(text.contains("meet_sip_received_total{transport=\"tcp\"} 1"), "{text}");
+        assert!(text.contains("meet_store_lost_total 3"), "{text}");
+    }
+}
