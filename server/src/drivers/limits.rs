@@ -43,3 +43,34 @@ pub const CAPTURE_QUEUE: usize = 4096;
 pub const CAPTURE_BYTES: usize = 1500;
 /// Captured packets are held so long to be written in order of time.
 pub const CAPTURE_HOLD: Duration = Duration::from_millis(100);
+/// The mixer's tick.
+pub const TICK: Duration = Duration::from_millis(20);
+/// Rooms' ticks are spread over this many moments of one tick, so that sends do not burst.
+pub const PHASES: usize = 20;
+/// Rooms of one shard; each slot of the table is a pointer.
+pub const ROOMS_PER_SHARD: usize = 1024;
+/// Legs of one room, for which tables are sized: 64 bytes each.
+pub const LEGS_PER_ROOM: usize = 1024;
+/// Commands from a room task to its shard that wait for the next tick. Full: set-up waits.
+pub const SHARD_COMMANDS: usize = 256;
+/// Commands taken in one tick: a bound on its length.
+pub const COMMANDS_PER_TICK: usize = 64;
+/// Events from a room on the shard to its task, about 32 bytes each. Full: they stay in the
+/// mixer, which drops levels first.
+pub const SHARD_EVENTS: usize = 1024;
+/// Statistics of legs on their way to the room task, about 150 bytes each. Full: skipped.
+pub const SHARD_STATS: usize = 512;
+/// Every leg's statistics are published once in so many ticks.
+pub const STATS_TICKS: usize = 50;
+/// Datagrams taken from one RTP socket in one tick: half a second of backlog at 10 ms ptime.
+pub const PACKETS_PER_TICK: usize = 50;
+/// RTCP sockets are read once in so many ticks (arrival time is the kernel's).
+pub const RTCP_TICKS: usize = 5;
+/// Largest RTP or RTCP datagram: an Ethernet frame. Longer ones are dropped.
+pub const MEDIA_DATAGRAM: usize = 1600;
+/// Arrival times further back than this are not believed (the wall clock was set).
+pub const STAMP_AGE: Duration = Duration::from_secs(2);
+/// How long a full command ring makes set-up wait before it is tried again.
+pub const COMMAND_RETRY: Duration = Duration::from_millis(5);
+/// Command retries: two seconds, then the shard counts as lost.
+pub const COMMAND_RETRIES: usize = 400;

@@ -1,0 +1,226 @@
+//! The control side: choosing a shard for a room, talking to it, freeing what it gives back.
+
+use super::super::capture::Tap;
+use super::super::limits::{
+    COMMAND_RETRIES, COMMAND_RETRY, ROOMS_PER_SHARD, SHARD_COMMANDS, SHARD_EVENTS, SHARD_STATS,
+};
+use super::counters::{ShardCollector, ShardCounters};
+use super::shard::Shard;
+use super::slot::Slot;
+use super::{Discarded, RoomCommand, ShardEvent};
+use crate::telemetry::Metrics;
+use mixer::{LegKey, LegStats};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::os::fd::{AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use tokio::io::unix::AsyncFd;
+
+/// Why a shard does not take something. Ours: a limit, or a lost thread.
+#[derive(Debug, thiserror::Error)]
+pub enum MediaError {
+    /// All shards have as many rooms as they take.
+    #[error("the media shards have no place for another room")]
+    Full,
+    /// The room is gone from its shard.
+    #[error("the room's media is gone")]
+    Closed,
+    /// No descriptor for the wake-up.
+    #[error("no descriptor: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// What both sides of a room share.
+#[derive(Debug)]
+pub(super) struct RoomShared {
+    wake: EventFd,
+    /// 0 alive, 1 closed, 2 lost by a panic.
+    pub(super) closed: AtomicU8,
+}
+
+impl RoomShared {
+    pub(super) fn notify(&self) {
+        // Only fails when the counter is full, and then the task is woken already.
+        drop(self.wake.write(1));
+    }
+
+    pub(super) fn close(&self, failed: bool) {
+        self.closed.store(if failed { 2 } else { 1 }, Ordering::Release);
+        self.notify();
+    }
+}
+
+#[derive(Debug)]
+struct Wake(Arc<RoomShared>);
+
+impl AsRawFd for Wake {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.wake.as_raw_fd()
+    }
+}
+
+/// A room on its shard, held by the room's task. Dropping it closes the room.
+pub struct RoomMedia {
+    commands: rtrb::Producer<RoomCommand>,
+    trash: rtrb::Consumer<Discarded>,
+    events: rtrb::Consumer<ShardEvent>,
+    stats: rtrb::Consumer<(LegKey, LegStats)>,
+    wake: AsyncFd<Wake>,
+    told: bool,
+}
+
+impl RoomMedia {
+    /// Hands a command over; waits while the ring is full (it is emptied at each tick).
+    pub async fn command(&mut self, command: RoomCommand) -> Result<(), MediaError> {
+        let mut command = command;
+        for _ in 0..COMMAND_RETRIES {
+            self.free_trash();
+            if self.state() != 0 || self.commands.is_abandoned() {
+                return Err(MediaError::Closed);
+            }
+            match self.commands.push(command) {
+                Ok(()) => return Ok(()),
+                Err(rtrb::PushError::Full(back)) => command = back,
+            }
+            tokio::time::sleep(COMMAND_RETRY).await;
+        }
+        Err(MediaError::Closed)
+    }
+
+    /// Waits until the shard has something to tell.
+    pub async fn ready(&self) {
+        match self.wake.readable().await {
+            Ok(mut guard) => {
+                drop(guard.get_inner().0.wake.read());
+                guard.clear_ready();
+            }
+            // Only when the runtime ends.
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// The next thing that the shard told.
+    pub fn next_event(&mut self) -> Option<ShardEvent> {
+        self.free_trash();
+        if let Ok(event) = self.events.pop() {
+            return Some(event);
+        }
+        if let Ok((leg, stats)) = self.stats.pop() {
+            return Some(ShardEvent::Stats(leg, stats));
+        }
+        let state = self.state();
+        (state != 0 && !std::mem::replace(&mut self.told, true))
+            .then_some(ShardEvent::Closed { failed: state == 2 })
+    }
+
+    fn state(&self) -> u8 {
+        self.wake.get_ref().0.closed.load(Ordering::Acquire)
+    }
+
+    fn free_trash(&mut self) {
+        while let Ok(thing) = self.trash.pop() {
+            drop(thing);
+        }
+    }
+}
+
+/// The control side of one shard.
+struct Remote {
+    inbox: Mutex<rtrb::Producer<Box<Slot>>>,
+    graveyard: Mutex<rtrb::Consumer<Box<Slot>>>,
+    counters: Arc<ShardCounters>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// All shards.
+pub struct ShardPool {
+    shards: Vec<Remote>,
+}
+
+impl ShardPool {
+    /// Starts one thread for each tap entry (`None`: no capture).
+    pub fn start(taps: Vec<Option<Tap>>, metrics: &Metrics) -> std::io::Result<Self> {
+        let mut shards = Vec::with_capacity(taps.len());
+        for (index, tap) in taps.into_iter().enumerate() {
+            let (inbox, incoming) = rtrb::RingBuffer::new(ROOMS_PER_SHARD);
+            let (graveyard, buried) = rtrb::RingBuffer::new(ROOMS_PER_SHARD);
+            let counters = Arc::new(ShardCounters::default());
+            let stop = Arc::new(AtomicBool::new(false));
+            let shard =
+                Shard { inbox: incoming, graveyard, counters: Arc::clone(&counters), tap, stop: Arc::clone(&stop) };
+            let thread =
+                std::thread::Builder::new().name(format!("media-{index}")).spawn(move || shard.run())?;
+            shards.push(Remote {
+                inbox: Mutex::new(inbox),
+                graveyard: Mutex::new(buried),
+                counters,
+                thread: Mutex::new(Some(thread)),
+                stop,
+            });
+        }
+        let counters = shards.iter().map(|s| Arc::clone(&s.counters)).collect();
+        metrics.register_collector(Box::new(ShardCollector(counters)));
+        Ok(Self { shards })
+    }
+
+    /// Puts a room onto the shard with the fewest legs.
+    pub fn open(&self, room: mixer::Room) -> Result<RoomMedia, MediaError> {
+        self.reap();
+        let load = |s: &&Remote| {
+            (s.counters.legs.load(Ordering::Relaxed), s.counters.rooms.load(Ordering::Relaxed))
+        };
+        let remote = self.shards.iter().min_by_key(load).ok_or(MediaError::Full)?;
+        let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+        let wake = EventFd::from_flags(flags).map_err(std::io::Error::from)?;
+        let shared = Arc::new(RoomShared { wake, closed: AtomicU8::new(0) });
+        let (commands, taken) = rtrb::RingBuffer::new(SHARD_COMMANDS);
+        let (discarded, trash) = rtrb::RingBuffer::new(SHARD_COMMANDS * 2);
+        let (told, events) = rtrb::RingBuffer::new(SHARD_EVENTS);
+        let (counted, stats) = rtrb::RingBuffer::new(SHARD_STATS);
+        let slot = Box::new(Slot::new(room, Arc::clone(&shared), taken, discarded, told, counted));
+        let wake = AsyncFd::new(Wake(shared))?;
+        remote
+            .inbox
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(slot)
+            .map_err(|_| MediaError::Full)?;
+        if let Some(thread) = remote.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+            thread.thread().unpark();
+        }
+        Ok(RoomMedia { commands, trash, events, stats, wake, told: false })
+    }
+
+    /// Frees closed rooms; called now and then.
+    pub fn reap(&self) {
+        for remote in &self.shards {
+            let mut graveyard = remote.graveyard.lock().unwrap_or_else(PoisonError::into_inner);
+            while let Ok(slot) = graveyard.pop() {
+                // A room that panicked may do so again when it is taken down.
+                drop(catch_unwind(AssertUnwindSafe(move || drop(slot))));
+            }
+        }
+    }
+
+    /// Each shard's counters.
+    pub fn counters(&self) -> impl Iterator<Item = &ShardCounters> {
+        self.shards.iter().map(|s| s.counters.as_ref())
+    }
+
+    /// Ends the threads; rooms that are left are dropped with them.
+    pub fn stop(&self) {
+        for remote in &self.shards {
+            remote.stop.store(true, Ordering::Release);
+        }
+        for remote in &self.shards {
+            if let Some(thread) = remote.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                thread.thread().unpark();
+                drop(thread.join());
+            }
+        }
+        self.reap();
+    }
+}

@@ -1,0 +1,257 @@
+//! One room on its shard: rings to its task, sockets of its legs, the mixer.
+
+use super::super::capture::Tap;
+use super::super::limits::{COMMANDS_PER_TICK, LEGS_PER_ROOM, PACKETS_PER_TICK, RTCP_TICKS, STATS_TICKS};
+use super::counters::{ShardCounters, count};
+use super::handle::RoomShared;
+use super::sockets::{Clocks, LegSockets, Read, Receiver};
+use super::{Discarded, RoomCommand, ShardEvent};
+use mixer::{LegKey, LegStats, Outbox, Port};
+use rtp_media::units::NtpTime;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Instant, SystemTime};
+
+/// A room with all that its tick needs.
+pub(super) struct Slot {
+    pub(super) due: Instant,
+    pub(super) phase: usize,
+    pub(super) shared: Arc<RoomShared>,
+    pub(super) room: mixer::Room,
+    pub(super) commands: rtrb::Consumer<RoomCommand>,
+    pub(super) trash: rtrb::Producer<Discarded>,
+    pub(super) events: rtrb::Producer<ShardEvent>,
+    pub(super) stats: rtrb::Producer<(LegKey, LegStats)>,
+    ports: Vec<(LegKey, Box<LegSockets>)>,
+    number: usize,
+    wake: bool,
+}
+
+/// What the shard lends to each tick.
+pub(super) struct Bench<'a> {
+    pub(super) receiver: &'a mut Receiver,
+    pub(super) counters: &'a ShardCounters,
+    pub(super) tap: Option<&'a mut Tap>,
+}
+
+impl Slot {
+    pub(super) fn new(
+        room: mixer::Room,
+        shared: Arc<RoomShared>,
+        commands: rtrb::Consumer<RoomCommand>,
+        trash: rtrb::Producer<Discarded>,
+        events: rtrb::Producer<ShardEvent>,
+        stats: rtrb::Producer<(LegKey, LegStats)>,
+    ) -> Self {
+        Self {
+            due: Instant::now(),
+            phase: 0,
+            shared,
+            room,
+            commands,
+            trash,
+            events,
+            stats,
+            ports: Vec::with_capacity(LEGS_PER_ROOM),
+            number: 0,
+            wake: false,
+        }
+    }
+
+    /// One tick; `false`: the room is closed.
+    pub(super) fn tick(&mut self, clocks: &Clocks, bench: &mut Bench<'_>) -> bool {
+        let wall = NtpTime::from_unix(clocks.wall);
+        self.drain(clocks, bench);
+        let alive = self.take_commands(clocks, wall, bench);
+        let mut out = Sockets {
+            ports: &self.ports,
+            counters: bench.counters,
+            tap: bench.tap.as_deref_mut(),
+        };
+        if !alive {
+            for (key, _) in &self.ports {
+                self.room.leave(*key, clocks.now, wall, &mut out);
+            }
+            count(&bench.counters.legs, 0_u64.wrapping_sub(self.ports.len() as u64));
+            return false;
+        }
+        self.room.tick(clocks.now, wall, &mut out);
+        self.publish();
+        self.number = self.number.wrapping_add(1);
+        if std::mem::take(&mut self.wake) {
+            self.shared.notify();
+        }
+        true
+    }
+
+    /// Legs, for the shard's account when the room is lost.
+    pub(super) fn legs(&self) -> u64 {
+        self.ports.len() as u64
+    }
+
+    fn take_commands(&mut self, clocks: &Clocks, wall: NtpTime, bench: &mut Bench<'_>) -> bool {
+        if self.commands.is_abandoned() && self.commands.is_empty() {
+            return false;
+        }
+        for _ in 0..COMMANDS_PER_TICK {
+            // A command may give two things back; without space for them it waits.
+            if self.trash.slots() < 2 {
+                break;
+            }
+            let Ok(command) = self.commands.pop() else { break };
+            match command {
+                RoomCommand::Attach(key, sockets) => self.attach(key, sockets, bench.counters),
+                RoomCommand::CloseLeg(key) => self.close_leg(key, clocks, wall, bench),
+                RoomCommand::Mixer(command) => {
+                    if let Some(trash) = self.room.command(command, clocks.now) {
+                        self.discard(Discarded::Mixer(trash));
+                    }
+                }
+                RoomCommand::Close => return false,
+            }
+        }
+        true
+    }
+
+    fn attach(&mut self, key: LegKey, sockets: Box<LegSockets>, counters: &ShardCounters) {
+        match self.ports.binary_search_by_key(&key, |(k, _)| *k) {
+            Err(at) if self.ports.len() < LEGS_PER_ROOM => {
+                self.ports.insert(at, (key, sockets));
+                count(&counters.legs, 1);
+            }
+            _ => self.discard(Discarded::Sockets(sockets)),
+        }
+    }
+
+    fn close_leg(&mut self, key: LegKey, clocks: &Clocks, wall: NtpTime, bench: &mut Bench<'_>) {
+        let mut out = Sockets { ports: &self.ports, counters: bench.counters, tap: bench.tap.as_deref_mut() };
+        self.room.leave(key, clocks.now, wall, &mut out);
+        if let Some(trash) = self.room.command(mixer::Command::Remove(key), clocks.now) {
+            self.discard(Discarded::Mixer(trash));
+        }
+        if let Ok(at) = self.ports.binary_search_by_key(&key, |(k, _)| *k) {
+            let (_, sockets) = self.ports.remove(at);
+            count(&bench.counters.legs, 0_u64.wrapping_sub(1));
+            self.discard(Discarded::Sockets(sockets));
+        }
+    }
+
+    fn discard(&mut self, thing: Discarded) {
+        self.wake = true;
+        if let Err(rtrb::PushError::Full(thing)) = self.trash.push(thing) {
+            // Unreachable by the check in `take_commands`; freeing here is better than a leak.
+            drop(thing);
+        }
+    }
+
+    fn drain(&mut self, clocks: &Clocks, bench: &mut Bench<'_>) {
+        for (index, (key, sockets)) in self.ports.iter().enumerate() {
+            let from = (&sockets.rtp, sockets.rtp_address);
+            read_all(&mut self.room, *key, Port::Rtp, from, clocks, bench);
+            if index.wrapping_add(self.number).is_multiple_of(RTCP_TICKS) {
+                let from = (&sockets.rtcp, sockets.rtcp_address);
+                read_all(&mut self.room, *key, Port::Rtcp, from, clocks, bench);
+            }
+        }
+    }
+
+    fn publish(&mut self) {
+        // A full ring leaves the events in the mixer, which drops levels first.
+        while !self.events.is_full() {
+            let Some(event) = self.room.poll_event() else { break };
+            drop(self.events.push(ShardEvent::Media(event)));
+            self.wake = true;
+        }
+        for (index, (key, _)) in self.ports.iter().enumerate() {
+            if index.wrapping_add(self.number).is_multiple_of(STATS_TICKS)
+                && let Some(stats) = self.room.stats(*key)
+            {
+                drop(self.stats.push((*key, stats)));
+            }
+        }
+        // Statistics are fetched ten times a second at most: few wake-ups in large rooms.
+        if self.number.is_multiple_of(5) && !self.ports.is_empty() && self.stats_waiting() {
+            self.wake = true;
+        }
+    }
+
+    fn stats_waiting(&self) -> bool {
+        self.stats.slots() < self.stats.buffer().capacity()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // Dropped only on the control side, after `closed` was set.
+        self.shared.closed.fetch_max(1, Ordering::AcqRel);
+    }
+}
+
+fn read_all(
+    room: &mut mixer::Room,
+    key: LegKey,
+    port: Port,
+    socket: (&UdpSocket, SocketAddr),
+    clocks: &Clocks,
+    bench: &mut Bench<'_>,
+) {
+    for _ in 0..PACKETS_PER_TICK {
+        match bench.receiver.receive(socket.0, clocks) {
+            Read::Some(datagram) => {
+                count(&bench.counters.received, 1);
+                if let Some(tap) = bench.tap.as_deref_mut() {
+                    let age = clocks.now.saturating_duration_since(datagram.arrival);
+                    let at = SystemTime::UNIX_EPOCH + clocks.wall.saturating_sub(age);
+                    tap.record(at, datagram.from, socket.1, datagram.bytes);
+                }
+                room.receive(key, port, datagram.from, datagram.bytes, datagram.arrival);
+            }
+            Read::Empty => break,
+            Read::Bad => count(&bench.counters.receive_drops, 1),
+        }
+    }
+}
+
+/// The way out of the mixer: straight to the legs' sockets.
+struct Sockets<'a> {
+    ports: &'a [(LegKey, Box<LegSockets>)],
+    counters: &'a ShardCounters,
+    tap: Option<&'a mut Tap>,
+}
+
+impl Sockets<'_> {
+    fn send(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8], rtcp: bool) {
+        let found = self.ports.binary_search_by_key(&leg, |(k, _)| *k).ok().and_then(|at| self.ports.get(at));
+        let Some((_, sockets)) = found else {
+            count(&self.counters.send_drops, 1);
+            return;
+        };
+        // RFC 5761: muxed RTCP leaves from the RTP port; the mixer then gives the RTP address,
+        // and a peer that muxes takes it from either of our ports.
+        let (socket, local) = if rtcp {
+            (&sockets.rtcp, sockets.rtcp_address)
+        } else {
+            (&sockets.rtp, sockets.rtp_address)
+        };
+        match socket.send_to(packet, to) {
+            Ok(_) => {
+                count(&self.counters.sent, 1);
+                if let Some(tap) = self.tap.as_deref_mut() {
+                    tap.record(SystemTime::now(), local, to, packet);
+                }
+            }
+            Err(_) => count(&self.counters.send_drops, 1),
+        }
+    }
+}
+
+impl Outbox for Sockets<'_> {
+    fn rtp(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8]) {
+        self.send(leg, to, packet, false);
+    }
+
+    fn rtcp(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8]) {
+        self.send(leg, to, packet, true);
+    }
+}
