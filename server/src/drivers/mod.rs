@@ -1,1 +1,13 @@
-//! Placeholder: filled by its owner.
+//! Everything that touches a socket, a clock or a thread.
+//!
+//! The signalling task owns the `Endpoint` and the focus; every room has a task of its own; RTP
+//! stays on the media shards and never enters tokio. How a datagram and an RTP packet travel:
+//! `server/docs/packets.md`. Deliberately absent: decisions (see `focus` and `registrar`).
+
+pub mod capture;
+pub mod limits;
+pub mod media_shard;
+pub mod route;
+pub mod stream;
+pub mod transport;
+pub mod udp;

@@ -181,6 +181,10 @@ impl ShardPool {
         let (told, events) = rtrb::RingBuffer::new(SHARD_EVENTS);
         let (counted, stats) = rtrb::RingBuffer::new(SHARD_STATS);
         let slot = Box::new(Slot::new(room, Arc::clone(&shared), taken, discarded, told, counted));
+        #[expect(
+            deprecated,
+            reason = "`Wake` keeps its descriptor open and unchanged while registered; the new constructor is unsafe"
+        )]
         let wake = AsyncFd::new(Wake(shared))?;
         remote
             .inbox
