@@ -5,10 +5,13 @@
 //! a file or a thread is in [`drivers`] and [`store`]. Deliberately absent: any protocol
 //! grammar (that is `sip-proto`) and any sample arithmetic (`rtp-media`, `mixer`).
 
+pub mod accounts;
 pub mod config;
 pub mod drivers;
 pub mod error;
 pub mod focus;
 pub mod registrar;
+pub mod run;
+pub mod settings;
 pub mod store;
 pub mod telemetry;

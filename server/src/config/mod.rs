@@ -140,6 +140,8 @@ pub enum LogFormat {
 pub struct SipConfig {
     /// Digest realm; part of every stored password hash, so a change makes all accounts void.
     pub realm: String,
+    /// Host names that this server answers for; empty: any. Addresses are always accepted.
+    pub domains: Vec<String>,
     /// Also offer MD5 digests to phones that know nothing better.
     pub allow_md5: bool,
     /// A TCP connection on which nothing came for so long is closed (dead peers are found earlier by probes).
@@ -158,6 +160,7 @@ impl Default for SipConfig {
     fn default() -> Self {
         Self {
             realm: "meet".into(),
+            domains: Vec::new(),
             allow_md5: true,
             tcp_idle_seconds: 7200,
             tcp_connections: 2000,
@@ -210,8 +213,8 @@ impl Default for MeetingsConfig {
             max_rooms: 500,
             max_members: 300,
             ended_hold_seconds: 600,
-            empty_grace_seconds: 0,
-            unused_grace_seconds: 300,
+            empty_grace_seconds: 30,
+            unused_grace_seconds: 43_200,
             vanish_seconds: 20,
             join_tone: false,
         }

@@ -84,6 +84,13 @@ impl Store {
         answer.await.map_err(|_| StoreError::Unavailable)?
     }
 
+    /// How many accounts a realm has.
+    pub async fn count_accounts(&self, realm: String) -> Result<usize, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.offer(Job::CountAccounts { realm, reply });
+        answer.await.map_err(|_| StoreError::Unavailable)?
+    }
+
     /// Events after `query.since`, oldest first.
     pub async fn events(&self, query: EventQuery) -> Result<Vec<EventRow>, StoreError> {
         let (reply, answer) = oneshot::channel();

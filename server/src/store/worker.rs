@@ -24,6 +24,7 @@ pub(super) type Bindings = Vec<(String, Vec<BindingRecord>)>;
 pub(super) enum Job {
     Record { at: SystemTime, record: StoreRecord },
     Account { realm: String, user: String, reply: Reply<Option<AccountRow>> },
+    CountAccounts { realm: String, reply: Reply<usize> },
     Events { query: EventQuery, reply: Reply<Vec<EventRow>> },
     Bindings { now: SystemTime, reply: Reply<Bindings> },
     Check { reply: Reply<()> },
@@ -81,6 +82,9 @@ pub(super) fn run(mut connection: Connection, jobs: &Receiver<Job>, metrics: &Me
 fn answer(connection: &Connection, job: Job) -> bool {
     match job {
         Job::Account { realm, user, reply } => drop(reply.send(accounts::find(connection, &realm, &user))),
+        Job::CountAccounts { realm, reply } => {
+            drop(reply.send(accounts::list_accounts(connection, &realm).map(|all| all.len())));
+        }
         Job::Events { query, reply } => drop(reply.send(events::query(connection, &query))),
         Job::Bindings { now, reply } => drop(reply.send(bindings(connection, unix_ms(now)))),
         Job::Check { reply } => drop(reply.send(check(connection))),

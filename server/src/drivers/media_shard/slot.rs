@@ -149,9 +149,10 @@ impl Slot {
         for (index, (key, sockets)) in self.ports.iter().enumerate() {
             let from = (&sockets.rtp, sockets.rtp_address);
             read_all(&mut self.room, *key, Port::Rtp, from, clocks, bench);
-            if index.wrapping_add(self.number).is_multiple_of(RTCP_TICKS) {
-                let from = (&sockets.rtcp, sockets.rtcp_address);
-                read_all(&mut self.room, *key, Port::Rtcp, from, clocks, bench);
+            if let Some((socket, address)) = &sockets.rtcp
+                && index.wrapping_add(self.number).is_multiple_of(RTCP_TICKS)
+            {
+                read_all(&mut self.room, *key, Port::Rtcp, (socket, *address), clocks, bench);
             }
         }
     }
@@ -227,12 +228,10 @@ impl Sockets<'_> {
             count(&self.counters.send_drops, 1);
             return;
         };
-        // RFC 5761: muxed RTCP leaves from the RTP port; the mixer then gives the RTP address,
-        // and a peer that muxes takes it from either of our ports.
-        let (socket, local) = if rtcp {
-            (&sockets.rtcp, sockets.rtcp_address)
-        } else {
-            (&sockets.rtp, sockets.rtp_address)
+        // RFC 5761 §3: muxed RTCP leaves from the RTP port.
+        let (socket, local) = match &sockets.rtcp {
+            Some((socket, address)) if rtcp => (socket, *address),
+            _ => (&sockets.rtp, sockets.rtp_address),
         };
         match socket.send_to(packet, to) {
             Ok(_) => {

@@ -11,45 +11,54 @@ use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The two sockets of a leg.
+/// The sockets of a leg.
 #[derive(Debug)]
 pub struct LegSockets {
-    /// RTP (and RTCP where it is muxed, RFC 5761).
+    /// RTP, and RTCP where it is muxed (RFC 5761).
     pub rtp: UdpSocket,
-    /// RTCP.
-    pub rtcp: UdpSocket,
     /// Bound address of `rtp`.
     pub rtp_address: SocketAddr,
-    /// Bound address of `rtcp`.
-    pub rtcp_address: SocketAddr,
+    /// RTCP and its bound address, where it is not muxed.
+    pub rtcp: Option<(UdpSocket, SocketAddr)>,
 }
 
 impl LegSockets {
-    /// Binds a pair at an address; off the shard.
-    pub fn bind(ip: IpAddr) -> std::io::Result<Self> {
+    /// Binds at an address; off the shard.
+    pub fn bind(ip: IpAddr, with_rtcp: bool) -> std::io::Result<Self> {
         let mut last = std::io::Error::from(std::io::ErrorKind::AddrInUse);
         for _ in 0..PORT_ATTEMPTS {
             let first = UdpSocket::bind((ip, 0))?;
             let port = first.local_addr()?.port();
+            let even = port % 2 == 0;
+            if even && !with_rtcp {
+                return Self::new(first, None);
+            }
             // The system's choice is even half the time; its neighbour serves otherwise.
-            let other = if port % 2 == 0 { port.checked_add(1) } else { port.checked_sub(1) };
+            let other = if even { port.checked_add(1) } else { port.checked_sub(1) };
             let Some(other) = other else { continue };
             match UdpSocket::bind((ip, other)) {
-                Ok(second) if port % 2 == 0 => return Self::new(first, second),
-                Ok(second) => return Self::new(second, first),
+                Ok(second) if even => return Self::new(first, Some(second)),
+                Ok(second) => return Self::new(second, with_rtcp.then_some(first)),
                 Err(error) => last = error,
             }
         }
         Err(last)
     }
 
-    fn new(rtp: UdpSocket, rtcp: UdpSocket) -> std::io::Result<Self> {
-        for socket in [&rtp, &rtcp] {
+    fn new(rtp: UdpSocket, rtcp: Option<UdpSocket>) -> std::io::Result<Self> {
+        for socket in std::iter::once(&rtp).chain(&rtcp) {
             socket.set_nonblocking(true)?;
             setsockopt(socket, ReceiveTimestampns, &true)?;
         }
-        let (rtp_address, rtcp_address) = (rtp.local_addr()?, rtcp.local_addr()?);
-        Ok(Self { rtp, rtcp, rtp_address, rtcp_address })
+        let rtp_address = rtp.local_addr()?;
+        let rtcp = match rtcp {
+            Some(socket) => {
+                let address = socket.local_addr()?;
+                Some((socket, address))
+            }
+            None => None,
+        };
+        Ok(Self { rtp, rtp_address, rtcp })
     }
 }
 
@@ -162,7 +171,7 @@ mod tests {
     use super::*;
 
     fn pair(ip: &str) -> LegSockets {
-        LegSockets::bind(ip.parse().unwrap()).unwrap()
+        LegSockets::bind(ip.parse().unwrap(), true).unwrap()
     }
 
     #[test]
@@ -170,7 +179,8 @@ mod tests {
         for _ in 0..20 {
             let sockets = pair("127.0.0.1");
             assert_eq!(sockets.rtp_address.port() % 2, 0);
-            assert_eq!(sockets.rtcp_address.port(), sockets.rtp_address.port() + 1);
+            let (_, rtcp) = sockets.rtcp.unwrap();
+            assert_eq!(rtcp.port(), sockets.rtp_address.port() + 1);
         }
     }
 

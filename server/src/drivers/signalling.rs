@@ -1,0 +1,358 @@
+//! The signalling task: owns the endpoint and the focus, and moves everything between them.
+//!
+//! One task owns all transactions, dialogs and the directory of rooms, so nothing is locked.
+//! Inputs come through two bounded queues, the wire's (full: datagrams are dropped, streams
+//! stop being read) and the house's (rooms, API, store: full: they wait). It never waits for a
+//! room: a full mailbox comes back to the focus, which answers 503. Deliberately absent: any
+//! decision; those are the focus's.
+
+use super::limits::{ROOM_QUEUE, SHUTDOWN_CALLS};
+use super::media_shard::ShardPool;
+use super::room_task::{FromRoom, RoomTask};
+use super::stream::Streams;
+use super::transport::WireInput;
+use super::udp::UdpSockets;
+use crate::focus::Focus;
+use crate::focus::api::{ApiReply, ApiRequest};
+use crate::focus::ids::{ApiId, LookupId, RoomId};
+use crate::focus::io::{FocusInput, FocusOutput};
+use crate::focus::room::{Room, RoomSetup};
+use crate::focus::room_io::{RoomInput, RoomReport};
+use crate::registrar::Account;
+use crate::store::{AccountRow, Store};
+use crate::telemetry::Metrics;
+use sip_proto::digest::{Algorithm, Ha1};
+use sip_proto::endpoint::{Endpoint, Flow, Input, Output, Transport};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot};
+
+/// From inside the house.
+#[derive(Debug)]
+pub enum Internal {
+    /// A room executed this output of its own.
+    Room {
+        /// Which.
+        room: RoomId,
+        /// What.
+        output: Box<FromRoom>,
+    },
+    /// A room's task ended by a panic.
+    RoomLost {
+        /// Which.
+        room: RoomId,
+    },
+    /// An account lookup is done.
+    Account {
+        /// Which lookup.
+        id: LookupId,
+        /// The account, if there is one.
+        account: Option<Account>,
+    },
+    /// The API asks.
+    Api {
+        /// What.
+        request: ApiRequest,
+        /// Takes the answer.
+        reply: oneshot::Sender<ApiReply>,
+    },
+    /// End all calls, then the task.
+    Shutdown,
+}
+
+/// Everything that the task owns.
+pub struct Signalling {
+    /// Transactions and dialogs.
+    pub endpoint: Endpoint,
+    /// Decisions.
+    pub focus: Focus,
+    /// Datagrams out.
+    pub udp: UdpSockets,
+    /// Streams out.
+    pub streams: Streams,
+    /// Media.
+    pub shards: Arc<ShardPool>,
+    /// Accounts and the log.
+    pub store: Store,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// How every mixer room is set up.
+    pub mixing: mixer::RoomConfig,
+    /// From the wire.
+    pub wire: mpsc::Receiver<WireInput>,
+    /// From the house.
+    pub internal: mpsc::Receiver<Internal>,
+    /// For those that talk back: rooms and lookups.
+    pub internal_sender: mpsc::Sender<Internal>,
+    /// The house's state that no configuration sets.
+    pub books: Books,
+}
+
+/// What the task remembers.
+#[derive(Debug, Default)]
+pub struct Books {
+    rooms: HashMap<RoomId, mpsc::Sender<RoomInput>>,
+    people: HashMap<RoomId, u32>,
+    replies: HashMap<ApiId, oneshot::Sender<ApiReply>>,
+    next_api: u64,
+    stop_at: Option<Instant>,
+    rooms_are_gone: bool,
+}
+
+impl Signalling {
+    /// Runs until a shutdown is complete.
+    pub async fn run(mut self) {
+        self.restore().await;
+        loop {
+            self.settle();
+            self.count();
+            if self.is_done() {
+                return;
+            }
+            let due = [self.endpoint.poll_timeout(), self.focus.poll_timeout()]
+                .into_iter()
+                .flatten()
+                .map(|(at, _)| at)
+                .chain(self.books.stop_at)
+                .min();
+            tokio::select! {
+                biased;
+                Some(input) = self.internal.recv() => self.house(input),
+                Some(input) = self.wire.recv() => self.wire_input(input),
+                () = sleep_until(due) => {}
+            }
+            let now = Instant::now();
+            // Timers are looked after under load too: both only do what is due.
+            self.endpoint.handle_timeout(now);
+            self.focus.handle_timeout(now);
+        }
+    }
+
+    async fn restore(&mut self) {
+        match self.store.bindings().await {
+            Ok(all) => {
+                for (aor, bindings) in all {
+                    self.focus.handle_input(FocusInput::Restore { aor, bindings }, Instant::now());
+                }
+            }
+            Err(error) => tracing::error!(%error, "registrations of the last run cannot be read"),
+        }
+    }
+
+    fn house(&mut self, input: Internal) {
+        let now = Instant::now();
+        match input {
+            Internal::Room { room, output } => self.from_room(room, *output, now),
+            Internal::RoomLost { room } => {
+                self.books.people.remove(&room);
+                self.focus.handle_input(FocusInput::RoomLost { room }, now);
+            }
+            Internal::Account { id, account } => {
+                self.focus.handle_input(FocusInput::Account { id, account }, now);
+            }
+            Internal::Api { request, reply } => {
+                self.books.next_api += 1;
+                let id = ApiId(self.books.next_api);
+                // Askers that gave up are forgotten here.
+                self.books.replies.retain(|_, waiting| !waiting.is_closed());
+                self.books.replies.insert(id, reply);
+                self.focus.handle_input(FocusInput::Api { id, request }, now);
+            }
+            Internal::Shutdown => {
+                tracing::info!("no new calls; saying goodbye to all");
+                self.books.stop_at = Some(now + SHUTDOWN_CALLS);
+                self.focus.handle_input(FocusInput::Shutdown, now);
+            }
+        }
+    }
+
+    fn from_room(&mut self, room: RoomId, output: FromRoom, now: Instant) {
+        match output {
+            FromRoom::Sip(command) => {
+                if let Some(back) = command.execute(&mut self.endpoint, now) {
+                    self.focus.handle_input(back, now);
+                }
+            }
+            FromRoom::Report(report) => {
+                match &report {
+                    RoomReport::People(count) => {
+                        self.books.people.insert(room, *count);
+                    }
+                    RoomReport::Ended(_) => {
+                        self.books.people.remove(&room);
+                    }
+                    RoomReport::Unclaimed(_) => {}
+                }
+                self.focus.handle_input(FocusInput::Room { room, report }, now);
+            }
+            FromRoom::ApiReply { id, reply } => self.reply(id, reply),
+        }
+    }
+
+    fn wire_input(&mut self, input: WireInput) {
+        let now = Instant::now();
+        match input {
+            WireInput::Datagram { flow, bytes } => {
+                self.endpoint.handle_input(Input::Datagram { flow, bytes: &bytes }, now);
+            }
+            WireInput::Opened { flow, writer } => {
+                self.streams.opened(&flow, writer);
+                self.endpoint.handle_input(Input::Opened { flow }, now);
+            }
+            WireInput::Stream { connection, bytes } => {
+                self.endpoint.handle_input(Input::Stream { connection, bytes: &bytes }, now);
+            }
+            WireInput::Closed { connection } => {
+                self.streams.closed(connection);
+                self.endpoint.handle_input(Input::Closed { connection }, now);
+            }
+            WireInput::Failed { flow } => {
+                self.streams.failed(&flow);
+                self.endpoint.handle_input(Input::TransportFailed { flow }, now);
+            }
+        }
+    }
+
+    /// Carries outputs between the two cores and the world until both are quiet.
+    fn settle(&mut self) {
+        let now = Instant::now();
+        loop {
+            if let Some(output) = self.endpoint.poll_output() {
+                self.endpoint_output(output, now);
+            } else if let Some(output) = self.focus.poll_output() {
+                self.focus_output(output, now);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn endpoint_output(&mut self, output: Output, now: Instant) {
+        match output {
+            Output::Transmit { flow, bytes } => {
+                tracing::trace!(to = %flow.remote, bytes = bytes.len(), "SIP out");
+                if !self.transmit(&flow, bytes) {
+                    self.endpoint.handle_input(Input::TransportFailed { flow }, now);
+                }
+            }
+            Output::Close { connection } => self.streams.close(connection),
+            Output::Event(event) => self.focus.handle_input(FocusInput::Sip(event), now),
+        }
+    }
+
+    fn transmit(&mut self, flow: &Flow, bytes: Vec<u8>) -> bool {
+        match flow.transport {
+            Transport::Udp => self.udp.transmit(flow, &bytes),
+            Transport::Tcp => self.streams.transmit(flow, bytes),
+            // Nothing listens on these yet, so nothing can have come from there.
+            Transport::Tls | Transport::Ws | Transport::Wss => false,
+        }
+    }
+
+    fn focus_output(&mut self, output: FocusOutput, now: Instant) {
+        match output {
+            FocusOutput::Sip(command) => {
+                if let Some(back) = command.execute(&mut self.endpoint, now) {
+                    self.focus.handle_input(back, now);
+                }
+            }
+            FocusOutput::SpawnRoom(setup) => self.spawn_room(*setup, now),
+            FocusOutput::ToRoom { room, input } => self.to_room(room, *input, now),
+            FocusOutput::CloseRoom { room } => {
+                self.books.rooms.remove(&room);
+            }
+            FocusOutput::LookUp { id, realm, user } => self.look_up(id, realm, user),
+            FocusOutput::Record(record) => self.store.record(record),
+            FocusOutput::ApiReply { id, reply } => self.reply(id, reply),
+            FocusOutput::ShutDown => self.books.rooms_are_gone = true,
+        }
+    }
+
+    fn spawn_room(&mut self, setup: RoomSetup, now: Instant) {
+        let id = setup.id;
+        let media = mixer::Room::new(self.mixing.clone(), setup.seed, now);
+        match self.shards.open(media) {
+            Ok(media) => {
+                let (mailbox, inputs) = mpsc::channel(ROOM_QUEUE);
+                self.books.rooms.insert(id, mailbox);
+                let name = setup.name.to_string();
+                let room = Room::new(setup, now);
+                let out = self.internal_sender.clone();
+                RoomTask::new(id, room, media, inputs, out, self.store.clone()).spawn(&name);
+            }
+            Err(error) => {
+                tracing::error!(room = %id, %error, "no media for a new room");
+                self.focus.handle_input(FocusInput::RoomLost { room: id }, now);
+            }
+        }
+    }
+
+    fn to_room(&mut self, room: RoomId, input: RoomInput, now: Instant) {
+        let refused = match self.books.rooms.get(&room) {
+            Some(mailbox) => match mailbox.try_send(input) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(input) | mpsc::error::TrySendError::Closed(input)) => input,
+            },
+            None => input,
+        };
+        self.focus.handle_input(FocusInput::RoomBusy { room, input: Box::new(refused) }, now);
+    }
+
+    fn look_up(&self, id: LookupId, realm: String, user: String) {
+        let (store, back) = (self.store.clone(), self.internal_sender.clone());
+        tokio::spawn(async move {
+            match store.account(realm, user).await {
+                Ok(row) => {
+                    let account = row.map(account);
+                    drop(back.send(Internal::Account { id, account }).await);
+                }
+                // Not "no such user": the focus answers 503 when the time is over.
+                Err(error) => tracing::error!(%error, "an account cannot be looked up"),
+            }
+        });
+    }
+
+    fn reply(&mut self, id: ApiId, reply: ApiReply) {
+        if let Some(waiting) = self.books.replies.remove(&id) {
+            // The asker may have given up.
+            drop(waiting.send(reply));
+        }
+    }
+
+    fn count(&self) {
+        let counts = self.endpoint.counts();
+        let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        self.metrics.sessions.set(number(counts.sessions));
+        self.metrics.transactions.set(number(counts.client_transactions + counts.server_transactions));
+        self.metrics.rooms.set(number(self.books.rooms.len()));
+        self.metrics.people.set(self.books.people.values().map(|n| i64::from(*n)).sum());
+    }
+
+    fn is_done(&self) -> bool {
+        let Some(stop_at) = self.books.stop_at else { return false };
+        let counts = self.endpoint.counts();
+        let said = self.books.rooms_are_gone && counts.client_transactions == 0;
+        said || Instant::now() >= stop_at
+    }
+}
+
+fn account(row: AccountRow) -> Account {
+    let secrets = row
+        .ha1
+        .iter()
+        .filter_map(|(algorithm, hex)| {
+            let algorithm: Algorithm = algorithm.parse().ok()?;
+            Ha1::from_hex(algorithm, hex).ok()
+        })
+        .collect();
+    Account { user: row.user, display: None, secrets }
+}
+
+/// Sleeps to a moment, or for ever.
+pub(super) async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

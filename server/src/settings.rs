@@ -1,0 +1,80 @@
+//! From the configuration to the settings of the cores.
+
+use crate::config::Config;
+use crate::drivers::route::Routes;
+use crate::focus::settings::{Admittance, FocusSettings, OpusSettings, RoomLimits};
+use crate::registrar::RegistrarSettings;
+use sip_proto::endpoint::EndpointConfig;
+use sip_proto::message::Method;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// A fresh seed from the system.
+pub fn seed() -> io::Result<[u8; 32]> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    Ok(seed)
+}
+
+/// For the focus.
+pub fn focus(config: &Config, sip: Option<SocketAddr>, http: Option<SocketAddr>) -> FocusSettings {
+    FocusSettings {
+        admittance: if config.lan { Admittance::Lan } else { Admittance::Accounts },
+        realm: config.sip.realm.clone(),
+        domains: config.sip.domains.clone(),
+        authority: sip.map_or_else(|| "localhost".to_owned(), |address| reachable(address).to_string()),
+        api_url: http.map(|address| format!("http://{}", reachable(address))),
+        allow_md5: config.sip.allow_md5,
+        ended_hold: Duration::from_secs(config.meetings.ended_hold_seconds),
+        empty_grace: Duration::from_secs(config.meetings.empty_grace_seconds),
+        unjoined_hold: Duration::from_secs(config.meetings.unused_grace_seconds),
+        max_rooms: config.meetings.max_rooms,
+        room: RoomLimits {
+            max_legs: config.meetings.max_members,
+            opus: OpusSettings { bitrate: config.media.opus_bitrate, complexity: config.media.opus_complexity },
+            ..RoomLimits::default()
+        },
+        registrar: RegistrarSettings {
+            max_expires: Duration::from_secs(config.sip.max_expires_seconds.into()),
+            default_expires: Duration::from_secs(config.sip.max_expires_seconds.into()),
+            min_expires: Duration::from_secs(config.sip.min_expires_seconds.into()),
+            ..RegistrarSettings::default()
+        },
+        ..FocusSettings::default()
+    }
+}
+
+/// For the endpoint.
+pub fn endpoint(config: &Config) -> EndpointConfig {
+    let mut allow = EndpointConfig::default().allow;
+    allow.push(Method::Register);
+    EndpointConfig {
+        user_agent: concat!("Meet/", env!("CARGO_PKG_VERSION")).to_owned(),
+        allow,
+        allow_events: vec!["conference".to_owned()],
+        max_dialogs_per_peer: config.meetings.max_members.saturating_mul(config.meetings.max_rooms),
+        ..EndpointConfig::default()
+    }
+}
+
+/// For every mixer room.
+pub fn mixing(config: &Config) -> mixer::RoomConfig {
+    let _ = config;
+    mixer::RoomConfig::default()
+}
+
+/// An address to write into URIs: a wildcard becomes the address of the default route.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    if !address.ip().is_unspecified() {
+        return address;
+    }
+    // RFC 5737 and RFC 3849 addresses: nothing is sent, only the route is looked up.
+    let far = if address.is_ipv4() { "192.0.2.1:9" } else { "[2001:db8::1]:9" };
+    let local = far.parse().map(|far| Routes::default().local(address, far, Instant::now()));
+    match local {
+        Ok(local) if !local.ip().is_unspecified() => local,
+        _ if address.is_ipv4() => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
+        _ => SocketAddr::new(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), address.port()),
+    }
+}
