@@ -14,7 +14,7 @@ use crate::focus::ids::{ApiId, LegId, RoomId};
 use crate::focus::room::Room;
 use crate::focus::room_io::{MediaCommand, RoomInput, RoomOutput, RoomReport};
 use crate::store::Store;
-use mixer::{Leg, LegConfig, LegKey};
+use mixer::{Leg, LegConfig, LegKey, LegUpdate, LegUpdateConfig};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -133,7 +133,7 @@ impl RoomTask {
         }
     }
 
-    async fn tell(&self, output: FromRoom) {
+    async fn tell(&mut self, output: FromRoom) {
         // Fails only when the signalling task is gone, and then the process is ending.
         drop(self.out.send(Internal::Room { room: self.id, output: Box::new(output) }).await);
     }
@@ -143,7 +143,7 @@ impl RoomTask {
             MediaCommand::OpenLeg { leg, address, rtcp_port } => self.open_leg(leg, address, rtcp_port),
             MediaCommand::Add { leg, config } => self.add_leg(leg, *config).await,
             MediaCommand::Update { leg, update } => {
-                self.shard(RoomCommand::Mixer(mixer::Command::Update(LegKey(leg.0), update))).await;
+                self.update_leg(leg, &update).await;
             }
             MediaCommand::Mute { leg, muted } => {
                 self.shard(RoomCommand::Mixer(mixer::Command::Mute(LegKey(leg.0), muted))).await;
@@ -201,6 +201,18 @@ impl RoomTask {
         };
         if !added {
             self.room.handle_input(RoomInput::LegFailed { leg }, Instant::now());
+        }
+    }
+
+    async fn update_leg(&mut self, leg: LegId, config: &LegUpdateConfig) {
+        match LegUpdate::build(config) {
+            Ok(update) => {
+                self.shard(RoomCommand::Mixer(mixer::Command::Update(LegKey(leg.0), update))).await;
+            }
+            Err(error) => {
+                tracing::error!(%leg, %error, "a change of a leg cannot be built");
+                self.room.handle_input(RoomInput::LegFailed { leg }, Instant::now());
+            }
         }
     }
 

@@ -182,7 +182,7 @@ impl Signalling {
                     RoomReport::Ended(_) => {
                         self.books.people.remove(&room);
                     }
-                    RoomReport::Unclaimed(_) => {}
+                    RoomReport::Unclaimed { .. } => {}
                 }
                 self.focus.handle_input(FocusInput::Room { room, report }, now);
             }

@@ -58,14 +58,20 @@ pub struct Statistics {
     pub lost_packets: u64,
     /// The same in percent of the expected ones.
     pub loss_percent: f64,
+    /// Frames that came after their time, and were not heard.
+    pub late_frames: u64,
     /// Interarrival jitter in milliseconds (RFC 3550 §6.4.1).
     pub jitter_ms: f64,
     /// Delay that our jitter buffer adds now, in milliseconds.
     pub delay_ms: f64,
     /// Round-trip time in milliseconds, once RTCP has told it.
     pub rtt_ms: Option<f64>,
-    /// Level of the voice in dBov, 0 is the loudest.
+    /// Share of our packets that the participant lost in its last report, in percent.
+    pub remote_loss_percent: Option<f64>,
+    /// Level of the voice in dBov: 0 is the loudest, −127 silence.
     pub level_dbov: f64,
+    /// Codec that last came from the participant.
+    pub receive_codec: Option<&'static str>,
 }
 
 /// A participant.
@@ -246,15 +252,38 @@ impl From<ParticipantView> for Participant {
 
 impl From<&mixer::LegStats> for Statistics {
     fn from(stats: &mixer::LegStats) -> Self {
+        let milliseconds = |time: std::time::Duration| rounded(time.as_secs_f64() * 1000.0);
+        let stream = &stats.stream;
+        let lost = u64::try_from(stream.lost).unwrap_or(0);
+        let percent = if stream.expected == 0 { 0.0 } else { lost as f64 * 100.0 / stream.expected as f64 };
         Self {
-            received_packets: stats.rx_packets,
-            sent_packets: stats.tx_packets,
-            lost_packets: stats.lost,
-            loss_percent: 0.0,
-            jitter_ms: f64::from(stats.jitter_ms),
-            delay_ms: f64::from(stats.delay_ms),
-            rtt_ms: stats.rtt_ms.map(f64::from),
-            level_dbov: f64::from(stats.level_dbov),
+            received_packets: stream.received_packets,
+            sent_packets: stream.sent_packets,
+            lost_packets: lost,
+            loss_percent: rounded(percent),
+            late_frames: stats.jitter_buffer.late,
+            jitter_ms: milliseconds(stream.jitter),
+            delay_ms: milliseconds(stats.delay()),
+            rtt_ms: stream.rtt.map(milliseconds),
+            remote_loss_percent: stream.remote_fraction_lost.map(|share| rounded(f64::from(share) * 100.0)),
+            level_dbov: rounded(f64::from(stats.level_dbov)),
+            receive_codec: stats.receive_codec.map(codec_name),
         }
     }
+}
+
+/// The encoding name of RFC 3551 and RFC 7587.
+fn codec_name(kind: rtp_media::codec::CodecKind) -> &'static str {
+    use rtp_media::codec::CodecKind as K;
+    match kind {
+        K::Opus => "opus",
+        K::Pcmu => "PCMU",
+        K::Pcma => "PCMA",
+        K::G722 => "G722",
+    }
+}
+
+/// Two decimals are enough for people.
+fn rounded(value: f64) -> f64 {
+    (value * 100.0).round() / 100.0
 }

@@ -43,7 +43,7 @@ pub(super) struct RoomShared {
 impl RoomShared {
     pub(super) fn notify(&self) {
         // Only fails when the counter is full, and then the task is woken already.
-        drop(self.wake.write(1));
+        let _ = self.wake.write(1);
     }
 
     pub(super) fn close(&self, failed: bool) {
@@ -90,10 +90,10 @@ impl RoomMedia {
     }
 
     /// Waits until the shard has something to tell.
-    pub async fn ready(&self) {
+    pub async fn ready(&mut self) {
         match self.wake.readable().await {
             Ok(mut guard) => {
-                drop(guard.get_inner().0.wake.read());
+                let _ = guard.get_inner().0.wake.read();
                 guard.clear_ready();
             }
             // Only when the runtime ends.

@@ -28,8 +28,8 @@ impl Shard {
     /// The thread's body.
     pub(super) fn run(mut self) {
         // Both only help: without the privilege (or the call) the shard works as well.
-        drop(rustix::process::setpriority_process(None, NICE));
-        drop(nix::sys::prctl::set_timerslack(1));
+        let _ = rustix::process::setpriority_process(None, NICE);
+        let _ = nix::sys::prctl::set_timerslack(1);
         let mut slots: Vec<Box<Slot>> = Vec::with_capacity(ROOMS_PER_SHARD);
         let mut dead: Vec<Box<Slot>> = Vec::with_capacity(ROOMS_PER_SHARD);
         let mut phases = [0_u32; PHASES];
