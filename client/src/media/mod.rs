@@ -8,13 +8,21 @@
 pub mod devices;
 #[cfg(feature = "devices")]
 pub mod echo;
+pub mod engine;
+mod open;
+pub mod plan;
+mod receiver;
 pub mod resample;
 pub mod sample;
 mod sink;
 mod source;
+pub mod stream;
+mod transmitter;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
+pub use open::{EchoPath, OpenedSound, open};
 pub use sink::{Both, Nowhere, Sink, WavSink};
 pub use source::{Silence, Source, SourceState, Tone, WavSource};
 
@@ -36,6 +44,35 @@ pub enum MediaError {
         path: PathBuf,
         /// The limit.
         seconds: u64,
+    },
+    /// A codec refused.
+    #[error("codec: {0}")]
+    Coding(#[from] rtp_media::codec::CodecError),
+    /// A codec was agreed that this program does not have: a fault of this program.
+    #[error("the codec {name} was agreed, but meet has none of that name")]
+    Codec {
+        /// Its name.
+        name: String,
+    },
+    /// A digit cannot be sent.
+    #[error("the digit {digit} cannot be sent: the other side takes no telephone-events, or too many wait")]
+    Digit {
+        /// Which.
+        digit: char,
+    },
+    /// No pair of ports.
+    #[error("no pair of UDP ports for sound can be had on {ip}: {source}")]
+    Bind {
+        /// The address.
+        ip: IpAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// No thread.
+    #[error("no thread for sound: {source}")]
+    Thread {
+        /// Why.
+        source: std::io::Error,
     },
     /// A change of rate that cannot be made.
     #[error("sound cannot be brought from {from} Hz to {to} Hz")]

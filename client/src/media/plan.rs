@@ -1,0 +1,124 @@
+//! What the media thread is told to do: codecs, payload types, addresses, directions.
+//!
+//! It is made from what offer and answer agreed on. Deliberately absent: SDP text, which ends here.
+
+use std::net::SocketAddr;
+
+use rtp_media::codec::CodecKind;
+use rtp_media::codec::opus::OpusConfig;
+use rtp_media::latch::PayloadTypes;
+use rtp_media::units::{PayloadType, SampleRate};
+use sip_proto::sdp::Direction;
+use sip_proto::sdp::offer_answer::{AudioFormat, NegotiatedAudio};
+
+use super::MediaError;
+
+/// One stream pair as it is to run from now on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StreamPlan {
+    /// Codec that is sent.
+    pub codec: CodecKind,
+    /// Its payload type at the peer.
+    pub payload_type: PayloadType,
+    /// Milliseconds of sound in a packet that is sent.
+    pub ptime_ms: u8,
+    /// Settings of the encoder, where it is Opus.
+    pub opus: OpusConfig,
+    /// Whether the peer agreed to discontinuous transmission.
+    pub dtx: bool,
+    /// What may arrive.
+    pub receive: Vec<(PayloadType, CodecKind)>,
+    /// How digits are sent.
+    pub send_events: Option<(PayloadType, SampleRate)>,
+    /// How digits may arrive.
+    pub receive_events: Vec<(PayloadType, SampleRate)>,
+    /// Where RTP goes until a packet came.
+    pub remote_rtp: Option<SocketAddr>,
+    /// Where RTCP goes until a packet came.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// RTCP on the RTP port.
+    pub rtcp_mux: bool,
+    /// Whether sound is sent.
+    pub sending: bool,
+    /// Whether sound is expected.
+    pub receiving: bool,
+}
+
+impl StreamPlan {
+    /// The plan that an exchange of offer and answer means.
+    pub fn from_negotiated(audio: &NegotiatedAudio) -> Result<Self, MediaError> {
+        let unknown = || MediaError::Codec { name: audio.send.encoding.clone() };
+        let codec = kind_of(&audio.send).ok_or_else(unknown)?;
+        let payload_type = PayloadType::new(audio.send.payload_type).ok_or_else(unknown)?;
+        let receive: Vec<_> = audio
+            .receive
+            .iter()
+            .filter_map(|format| Some((PayloadType::new(format.payload_type)?, kind_of(format)?)))
+            .collect();
+        let event = |(number, clock): &(u8, u32)| {
+            Some((PayloadType::new(*number)?, SampleRate::new(*clock)?))
+        };
+        let clock = codec.rtp_clock_rate().hertz();
+        // One clock for sound and digits, else the timestamps of one SSRC would disagree.
+        let send_events = audio
+            .telephone_events
+            .iter()
+            .find(|(_, rate)| *rate == clock)
+            .or_else(|| audio.telephone_events.first());
+        let enabled = !audio.disabled;
+        let mut opus = OpusConfig { dtx: audio.opus.usedtx, cbr: audio.opus.cbr, ..OpusConfig::default() };
+        opus.fec = audio.opus.useinbandfec;
+        if let Some(most) = audio.opus.maxaveragebitrate {
+            opus.bitrate = opus.bitrate.min(most.max(6_000));
+        }
+        Ok(Self {
+            codec,
+            payload_type,
+            ptime_ms: usable_ptime(audio.ptime),
+            dtx: audio.opus.usedtx && codec == CodecKind::Opus,
+            opus,
+            receive,
+            send_events: send_events.and_then(event),
+            receive_events: audio.receive_events.iter().filter_map(event).collect(),
+            remote_rtp: audio.remote_rtp,
+            remote_rtcp: audio.remote_rtcp,
+            rtcp_mux: audio.rtcp_mux,
+            sending: enabled && matches!(audio.direction, Direction::SendRecv | Direction::SendOnly),
+            receiving: enabled && matches!(audio.direction, Direction::SendRecv | Direction::RecvOnly),
+        })
+    }
+
+    /// Every payload type that may arrive.
+    pub fn payload_types(&self) -> PayloadTypes {
+        let sound = self.receive.iter().map(|(payload_type, _)| *payload_type);
+        sound.chain(self.receive_events.iter().map(|(payload_type, _)| *payload_type)).collect()
+    }
+}
+
+/// The packet lengths that every codec here can do.
+fn usable_ptime(wanted: u8) -> u8 {
+    match wanted {
+        0..=14 => 10,
+        15..=29 => 20,
+        30..=49 => 40,
+        _ => 60,
+    }
+}
+
+fn kind_of(format: &AudioFormat) -> Option<CodecKind> {
+    CodecKind::from_rtpmap(&format.encoding, format.clock_rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packet_lengths_are_those_that_opus_knows() {
+        for wanted in 0..=255 {
+            assert!([10, 20, 40, 60].contains(&usable_ptime(wanted)));
+        }
+        assert_eq!(usable_ptime(20), 20);
+        assert_eq!(usable_ptime(30), 40);
+    }
+}

@@ -1,0 +1,202 @@
+//! The hearing half of a stream: from accepted RTP payloads to 48 kHz sound, one tick at a time.
+//!
+//! It owns the jitter buffer, the decoders and the way up to 48 kHz. Deliberately absent: who may send
+//! ([`super::stream`] asks the latch) and statistics of the network (the session's).
+
+use std::time::{Duration, Instant};
+
+use rtp_media::codec::{AudioDecoder, CodecKind, Decoder};
+use rtp_media::jitter::{Arrival, JitterBuffer, JitterConfig, JitterStats, Pull};
+use rtp_media::rtp::RtpPacket;
+use rtp_media::units::SeqExt;
+
+use super::MediaError;
+use super::resample::FixedResampler;
+use crate::limits::{PCM_RATE, TICK};
+
+/// Samples of the longest Opus packet, 120 ms.
+const LONGEST: usize = 5_760;
+/// Pulls in one tick; a packet of 2.5 ms needs eight, and a burst of losses some more.
+const PULLS: usize = 64;
+
+/// Decodes what arrives.
+pub struct Receiver {
+    kind: CodecKind,
+    decoder: AudioDecoder,
+    jitter: JitterBuffer,
+    up: FixedResampler,
+    waiting: Vec<f32>,
+    scratch: Vec<f32>,
+    blend: Vec<f32>,
+}
+
+impl std::fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Receiver({:?})", self.kind)
+    }
+}
+
+impl Receiver {
+    /// A receiver that expects this codec first.
+    pub fn new(kind: CodecKind) -> Result<Self, MediaError> {
+        Ok(Self {
+            kind,
+            decoder: AudioDecoder::new(kind)?,
+            jitter: JitterBuffer::new(jitter_of(kind)),
+            up: FixedResampler::new(kind.sample_rate().hertz(), PCM_RATE)?,
+            waiting: Vec::with_capacity(2 * LONGEST),
+            scratch: vec![0.0; LONGEST],
+            blend: Vec::with_capacity(LONGEST),
+        })
+    }
+
+    /// Takes a payload of the current source; another codec than before starts afresh.
+    pub fn take(&mut self, packet: &RtpPacket<'_>, kind: CodecKind, seq: SeqExt, at: Instant) {
+        if kind != self.kind && self.switch(kind).is_err() {
+            return;
+        }
+        let payload = packet.payload();
+        let samples = kind.payload_samples(payload) as u32;
+        self.jitter.insert(&Arrival {
+            seq,
+            timestamp: packet.timestamp(),
+            duration: samples / self.samples_per_clock(),
+            marker: packet.marker(),
+            // RFC 7587 §3.1.3: an Opus packet of one or two bytes is discontinuous transmission.
+            silent: kind == CodecKind::Opus && payload.len() <= 2,
+            at,
+            payload,
+        });
+    }
+
+    /// Another source speaks: nothing of the old one is of use.
+    pub fn new_source(&mut self) {
+        self.jitter.reset();
+        self.decoder.reset();
+        self.blend.clear();
+    }
+
+    /// The same source restarted its numbers.
+    pub fn restarted(&mut self) {
+        self.jitter.reset();
+    }
+
+    /// One tick of sound at 48 kHz.
+    pub fn play(&mut self, now: Instant, out: &mut [f32]) -> Result<(), MediaError> {
+        let tick = self.up.chunk_in();
+        for _ in 0..PULLS {
+            let lacking = tick.saturating_sub(self.waiting.len());
+            if lacking == 0 {
+                break;
+            }
+            self.pull(now, lacking);
+        }
+        if self.waiting.len() < tick {
+            self.waiting.resize(tick, 0.0);
+        }
+        let done = match self.waiting.get(..tick) {
+            Some(input) => self.up.process(input, out),
+            None => Ok(()),
+        };
+        self.waiting.drain(..tick);
+        done
+    }
+
+    /// Counters and delay of the jitter buffer.
+    pub fn stats(&self) -> JitterStats {
+        self.jitter.stats()
+    }
+
+    /// Delay of sound that is decoded and waits for its tick.
+    pub fn decoded_delay(&self) -> Duration {
+        self.kind.sample_rate().duration(self.waiting.len() as u64)
+    }
+
+    /// The codec that arrives now.
+    pub fn kind(&self) -> CodecKind {
+        self.kind
+    }
+
+    fn pull(&mut self, now: Instant, lacking: usize) {
+        let per_clock = self.samples_per_clock();
+        let need = (lacking as u32).div_ceil(per_clock);
+        let (written, shorten) = match self.jitter.pull(now, need) {
+            Pull::Frame(frame) => {
+                let (payload, shorten) = (frame.payload, frame.shorten);
+                let wanted = ((frame.duration * per_clock) as usize).min(LONGEST);
+                match self.decoder.decode(payload, &mut self.scratch) {
+                    Ok(samples) => (samples, shorten),
+                    Err(_) => (conceal(&mut self.decoder, &mut self.scratch, wanted), false),
+                }
+            }
+            Pull::Lost { duration, fec } => {
+                let wanted = ((duration * per_clock) as usize).min(LONGEST);
+                let rebuilt = match (fec, self.scratch.get_mut(..wanted)) {
+                    (Some(next), Some(out)) => self.decoder.decode_fec(next, out).ok(),
+                    _ => None,
+                };
+                (rebuilt.unwrap_or_else(|| conceal(&mut self.decoder, &mut self.scratch, wanted)), false)
+            }
+            Pull::Hold => (conceal(&mut self.decoder, &mut self.scratch, lacking), false),
+            Pull::Silence => {
+                let wanted = lacking.min(LONGEST);
+                if let Some(out) = self.scratch.get_mut(..wanted) {
+                    out.fill(0.0);
+                }
+                (wanted, false)
+            }
+        };
+        self.keep(written.min(LONGEST), shorten);
+    }
+
+    /// Appends what was decoded; a frame to be shortened is blended into the one behind it.
+    fn keep(&mut self, written: usize, shorten: bool) {
+        let Some(decoded) = self.scratch.get_mut(..written) else { return };
+        if !self.blend.is_empty() {
+            let length = self.blend.len().min(decoded.len()).max(1) as f32;
+            for (n, (old, new)) in self.blend.iter().zip(decoded.iter_mut()).enumerate() {
+                let share = n as f32 / length;
+                *new = *old * (1.0 - share) + *new * share;
+            }
+            self.blend.clear();
+        }
+        if shorten {
+            self.blend.extend_from_slice(decoded);
+        } else {
+            self.waiting.extend_from_slice(decoded);
+        }
+    }
+
+    fn switch(&mut self, kind: CodecKind) -> Result<(), MediaError> {
+        self.decoder = AudioDecoder::new(kind)?;
+        self.up = FixedResampler::new(kind.sample_rate().hertz(), PCM_RATE)?;
+        self.jitter.reconfigure(jitter_of(kind));
+        self.waiting.clear();
+        self.blend.clear();
+        self.kind = kind;
+        Ok(())
+    }
+
+    /// Samples for one tick of the RTP clock: two for G.722 (RFC 3551 §4.5.2), else one.
+    fn samples_per_clock(&self) -> u32 {
+        (self.kind.sample_rate().hertz() / self.kind.rtp_clock_rate().hertz()).max(1)
+    }
+}
+
+fn jitter_of(kind: CodecKind) -> JitterConfig {
+    let mut config = JitterConfig::new(kind.rtp_clock_rate());
+    config.tick = TICK;
+    config.fec = kind == CodecKind::Opus;
+    config
+}
+
+/// Conceals about `wanted` samples; Opus does it in steps of 2.5 ms.
+fn conceal(decoder: &mut AudioDecoder, scratch: &mut [f32], wanted: usize) -> usize {
+    let step = if decoder.kind() == CodecKind::Opus { 120 } else { 1 };
+    let wanted = (wanted.div_ceil(step) * step).min(LONGEST);
+    let Some(out) = scratch.get_mut(..wanted) else { return 0 };
+    if decoder.conceal(out).is_err() {
+        out.fill(0.0);
+    }
+    wanted
+}

@@ -1,0 +1,304 @@
+//! One RTP stream pair without sockets or clock: datagrams and sound in, sound and datagrams out.
+//!
+//! [`super::engine`] gives it sockets and time; the tests give it a loop. A re-INVITE changes it in place: SSRC,
+//! sequence numbers and counters live as long as the call. Deliberately absent: SRTP, which will stand between
+//! this and the socket.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use rtp_media::codec::CodecKind;
+use rtp_media::demux::{PacketClass, classify};
+use rtp_media::jitter::JitterStats;
+use rtp_media::latch::{Decision, Latch};
+use rtp_media::rtp::{RtpPacket, write_header};
+use rtp_media::session::{RtpSession, SessionConfig, StreamStats, Verdict};
+use rtp_media::telephone_event;
+use rtp_media::units::{NtpTime, SampleRate};
+
+use super::MediaError;
+use super::plan::StreamPlan;
+use super::receiver::Receiver;
+use super::transmitter::{Outgoing, Transmitter};
+use crate::limits::DATAGRAM_BYTES;
+
+/// Which socket of the pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Port {
+    /// The even one.
+    Rtp,
+    /// The odd one.
+    Rtcp,
+}
+
+/// What a stream tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamEvent {
+    /// The peer pressed a key.
+    Digit {
+        /// Which.
+        digit: char,
+        /// For how long.
+        duration: Duration,
+    },
+    /// The peer's RTP said goodbye.
+    Goodbye,
+    /// The first packet came, or packets come from another address now.
+    Heard {
+        /// From where.
+        from: SocketAddr,
+    },
+}
+
+/// Where datagrams go.
+pub trait Outbox {
+    /// Sends one datagram; a lost one is lost.
+    fn send(&mut self, port: Port, to: SocketAddr, bytes: &[u8]);
+}
+
+/// Share of lost packets (of 1) from which the Opus encoder is told about it.
+const LOSS_TOLD: f32 = 0.01;
+
+/// One stream pair.
+#[derive(Debug)]
+pub struct AudioStream {
+    plan: StreamPlan,
+    session: RtpSession,
+    latch: Latch,
+    receiver: Receiver,
+    transmitter: Transmitter,
+    keys: telephone_event::Receiver,
+    events: VecDeque<StreamEvent>,
+    expected_loss: u8,
+}
+
+impl AudioStream {
+    /// A stream pair that begins now. `cname` names this program in RTCP (RFC 7022: random, for one call).
+    pub fn new(plan: StreamPlan, cname: String, seed: [u8; 32], now: Instant) -> Result<Self, MediaError> {
+        let clock = plan.codec.rtp_clock_rate();
+        let config = SessionConfig {
+            ssrc: None,
+            cname,
+            receive_clock: clock,
+            send_clock: clock,
+            bandwidth: 64_000,
+            min_sequential: rtp_media::limits::MIN_SEQUENTIAL,
+        };
+        let session = RtpSession::new(config, seed, now);
+        let mut latch = Latch::new(plan.remote_rtp, plan.payload_types());
+        latch.signal_rtcp(plan.remote_rtcp);
+        Ok(Self {
+            transmitter: Transmitter::new(&plan, session.initial_timestamp())?,
+            receiver: Receiver::new(plan.codec)?,
+            keys: telephone_event::Receiver::new(),
+            events: VecDeque::new(),
+            expected_loss: 0,
+            session,
+            latch,
+            plan,
+        })
+    }
+
+    /// A new agreement, in place.
+    pub fn update(&mut self, plan: StreamPlan) -> Result<(), MediaError> {
+        self.latch.signal(plan.remote_rtp, plan.payload_types());
+        self.latch.signal_rtcp(plan.remote_rtcp);
+        self.session.set_send_clock(plan.codec.rtp_clock_rate());
+        self.transmitter.update(&plan)?;
+        if !plan.receiving && self.plan.receiving {
+            // What waits was said before the hold; it must not be played after it.
+            self.receiver.restarted();
+        }
+        self.plan = plan;
+        Ok(())
+    }
+
+    /// Takes a datagram.
+    pub fn receive(&mut self, from: SocketAddr, datagram: &[u8], arrival: Instant) {
+        match classify(datagram) {
+            PacketClass::Rtp => self.receive_rtp(from, datagram, arrival),
+            PacketClass::Rtcp => self.receive_rtcp(from, datagram, arrival),
+            _ => {}
+        }
+    }
+
+    /// One tick of what is heard.
+    pub fn play(&mut self, now: Instant, out: &mut [f32]) -> Result<(), MediaError> {
+        self.keys.on_timeout(now);
+        while let Some(key) = self.keys.poll() {
+            self.tell(StreamEvent::Digit { digit: key.event.digit(), duration: key.duration });
+        }
+        if !self.plan.receiving {
+            out.fill(0.0);
+            return Ok(());
+        }
+        self.receiver.play(now, out)
+    }
+
+    /// One tick of what is said, and the RTCP report when one is due.
+    pub fn say(
+        &mut self,
+        frame: &[f32],
+        now: Instant,
+        wall: NtpTime,
+        out: &mut dyn Outbox,
+    ) -> Result<(), MediaError> {
+        let (session, destination) = (&mut self.session, self.latch.destination());
+        self.transmitter.say(frame, &mut |packet: &Outgoing<'_>| {
+            let mut bytes = [0_u8; DATAGRAM_BYTES];
+            let header = session.next_header(packet.marker, packet.payload_type, packet.timestamp, &[]);
+            let Ok(length) = write_header(&mut bytes, &header) else { return };
+            let end = length + packet.payload.len();
+            let (Some(to), Some(place)) = (destination, bytes.get_mut(length..end)) else { return };
+            place.copy_from_slice(packet.payload);
+            if let Some(datagram) = bytes.get(..end) {
+                out.send(Port::Rtp, to, datagram);
+                session.sent(packet.payload.len(), packet.timestamp, now);
+            }
+        })?;
+        let mut report = [0_u8; DATAGRAM_BYTES];
+        if let Some(length) = self.session.poll_rtcp(now, wall, &mut report) {
+            self.send_rtcp(report.get(..length).unwrap_or_default(), out);
+        }
+        Ok(())
+    }
+
+    /// Queues a digit; false when it cannot be sent.
+    pub fn digit(&mut self, digit: char) -> bool {
+        self.transmitter.digit(digit)
+    }
+
+    /// Ticks that were missed.
+    pub fn skip(&mut self, ticks: u32) {
+        self.transmitter.skip(ticks);
+    }
+
+    /// Says goodbye by RTCP.
+    pub fn goodbye(&mut self, now: Instant, wall: NtpTime, out: &mut dyn Outbox) {
+        let mut report = [0_u8; DATAGRAM_BYTES];
+        if let Some(length) = self.session.bye(now, wall, &mut report) {
+            self.send_rtcp(report.get(..length).unwrap_or_default(), out);
+        }
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<StreamEvent> {
+        self.events.pop_front()
+    }
+
+    /// Counters of the network.
+    pub fn stats(&self) -> StreamStats {
+        self.session.stats()
+    }
+
+    /// Counters and delay of the jitter buffer; the delay includes what is decoded and waits.
+    pub fn jitter(&self) -> JitterStats {
+        let mut stats = self.receiver.stats();
+        stats.delay += self.receiver.decoded_delay();
+        stats
+    }
+
+    /// Codec that is sent.
+    pub fn codec(&self) -> CodecKind {
+        self.plan.codec
+    }
+
+    fn receive_rtp(&mut self, from: SocketAddr, datagram: &[u8], arrival: Instant) {
+        let Ok(packet) = RtpPacket::parse(datagram) else { return };
+        match self.latch.offer(from, &packet, arrival) {
+            Decision::Accept => {}
+            Decision::Latched | Decision::Relatched { .. } => self.tell(StreamEvent::Heard { from }),
+            Decision::Refuse(_) => return,
+        }
+        let payload_type = packet.payload_type();
+        if let Some(clock) = clock_of(&self.plan.receive_events, payload_type) {
+            let verdict = self.session.on_event_rtp(&packet, arrival);
+            if matches!(
+                verdict,
+                Verdict::Valid { .. } | Verdict::NewSource { .. } | Verdict::Restarted { .. }
+            ) {
+                self.keys.on_packet(packet.payload(), packet.timestamp(), clock, arrival);
+            }
+            return;
+        }
+        let Some(kind) = self.plan.receive.iter().find(|(known, _)| *known == payload_type).map(|(_, kind)| *kind)
+        else {
+            return;
+        };
+        if kind != self.receiver.kind() {
+            self.session.set_receive_clock(kind.rtp_clock_rate());
+        }
+        let seq = match self.session.on_rtp(&packet, arrival) {
+            Verdict::Valid { seq } => seq,
+            Verdict::NewSource { seq } => {
+                self.receiver.new_source();
+                seq
+            }
+            Verdict::Restarted { seq } => {
+                self.receiver.restarted();
+                seq
+            }
+            Verdict::Probation | Verdict::Jumped | Verdict::Collision | Verdict::Looped => return,
+        };
+        if self.plan.receiving {
+            self.receiver.take(&packet, kind, seq, arrival);
+        }
+    }
+
+    fn receive_rtcp(&mut self, from: SocketAddr, datagram: &[u8], arrival: Instant) {
+        let sender = datagram.get(4..8).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+        let sender = sender.map(|bytes| rtp_media::units::Ssrc(u32::from_be_bytes(bytes)));
+        if !self.latch.offer_rtcp(from, sender) {
+            return;
+        }
+        let Ok(summary) = self.session.on_rtcp(datagram, arrival) else { return };
+        if summary.bye {
+            self.tell(StreamEvent::Goodbye);
+        }
+        if summary.report_on_us {
+            self.follow_loss();
+        }
+    }
+
+    /// The peer's reports steer the encoder's expectation, in steps, so that it is not restarted for nothing.
+    fn follow_loss(&mut self) {
+        let share = self.session.stats().remote_fraction_lost.unwrap_or(0.0);
+        let percent = if share < LOSS_TOLD {
+            0
+        } else if share < 0.06 {
+            5
+        } else {
+            15
+        };
+        if percent != self.expected_loss {
+            self.expected_loss = percent;
+            self.transmitter.expect_loss(percent);
+        }
+    }
+
+    fn send_rtcp(&self, datagram: &[u8], out: &mut dyn Outbox) {
+        let (port, to) = if self.plan.rtcp_mux {
+            (Port::Rtp, self.latch.destination())
+        } else {
+            (Port::Rtcp, self.latch.rtcp_destination())
+        };
+        if let Some(to) = to {
+            out.send(port, to, datagram);
+        }
+    }
+
+    fn tell(&mut self, event: StreamEvent) {
+        // Sixteen waiting events are more than a tick can bring; a flood of digits drops the newest.
+        if self.events.len() < 16 {
+            self.events.push_back(event);
+        }
+    }
+}
+
+fn clock_of(
+    events: &[(rtp_media::units::PayloadType, SampleRate)],
+    payload_type: rtp_media::units::PayloadType,
+) -> Option<SampleRate> {
+    events.iter().find(|(known, _)| *known == payload_type).map(|(_, clock)| *clock)
+}
