@@ -177,7 +177,9 @@ mod tests {
         assert_eq!(made.uri, "sip:standup@h");
         let request = thread.join().unwrap();
         assert!(request.starts_with("POST /api/v1/meetings HTTP/1.1"), "{request}");
-        assert!(request.contains(r#"{"name":"standup"}"#), "{request}");
+        let body = request.split_once('{').map(|(_, rest)| format!("{{{rest}")).unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body, serde_json::json!({ "name": "standup" }));
     }
 
     #[test]

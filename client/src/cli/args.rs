@@ -165,6 +165,9 @@ pub struct AudioArgs {
     /// Where the meeting is heard: default, none, file:PATH.wav, or a device's name
     #[arg(long, env = "MEET_SPEAKER", value_name = "SINK")]
     pub speaker: Option<SpeakerSpec>,
+    /// Also write what is heard into this WAV file
+    #[arg(long, value_name = "FILE.wav")]
+    pub record: Option<PathBuf>,
     /// Codecs in order of preference
     #[arg(long, env = "MEET_CODEC", value_enum, value_delimiter = ',', value_name = "CODEC")]
     pub codec: Vec<CodecChoice>,

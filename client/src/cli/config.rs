@@ -45,6 +45,8 @@ pub struct FileConfig {
 pub struct Settings {
     /// SIP address of the server, with port.
     pub server: ServerAddress,
+    /// Whether the user named the server; else an address that is called names it.
+    pub server_given: bool,
     /// The API's address, where one was given.
     pub api: Option<String>,
     /// Name that others see.
@@ -92,6 +94,8 @@ pub struct AudioSettings {
     pub mic: MicSpec,
     /// Sink.
     pub speaker: SpeakerSpec,
+    /// A recording of what is heard, beside the sink.
+    pub record: Option<PathBuf>,
     /// Codecs, best first; never empty.
     pub codecs: Vec<CodecChoice>,
     /// Start with the microphone off.
@@ -143,6 +147,7 @@ impl Settings {
             .unwrap_or_else(|| "guest".to_owned());
         Ok(Self {
             server: server.parse()?,
+            server_given: args.server.is_some() || file.server.is_some(),
             api: args.api.clone().or_else(|| file.api.clone()),
             name,
             login,
@@ -184,6 +189,7 @@ impl Settings {
         Ok(AudioSettings {
             mic,
             speaker,
+            record: args.record.clone(),
             codecs,
             muted: args.muted,
             aec: !args.no_aec && self.file.aec.unwrap_or(true),

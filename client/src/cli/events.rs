@@ -88,9 +88,11 @@ pub enum Event {
         /// For how long.
         duration_ms: u32,
     },
+    /// The file that others hear is over; silence follows.
+    SourceEnded,
     /// This side left.
     Left {
-        /// Why: `quit`, `duration`, `signal` or `source`.
+        /// Why: `quit`, `duration` or `signal`.
         cause: &'static str,
     },
     /// The other side or the server ended the call.
@@ -117,6 +119,8 @@ pub enum Event {
         kind: &'static str,
         /// What `--mic` or `--speaker` takes.
         name: String,
+        /// What the system calls it.
+        label: String,
         /// Whether it is the default.
         default: bool,
     },
@@ -190,6 +194,11 @@ impl Printer {
         Self { json, color }
     }
 
+    /// Whether it prints JSON.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Prints one event; a closed pipe is not an error of ours.
     pub fn print(&self, event: &Event) {
         let mut out = std::io::stdout().lock();
@@ -243,12 +252,13 @@ fn sentence(event: &Event) -> Option<(&'static str, String)> {
         Event::Hold { held: false } => (plain, "resumed".to_owned()),
         Event::Stats(_) => return None,
         Event::Digit { digit, duration_ms } => (plain, format!("digit {digit} ({duration_ms} ms)")),
+        Event::SourceEnded => (plain, "the sound file is over".to_owned()),
         Event::Left { cause } => (plain, format!("left ({cause})")),
         Event::Ended { reason, .. } => ("33", format!("ended: {reason}")),
         Event::Meeting { meeting } => (plain, meeting_line(meeting)),
         Event::Cancelled { room } => (plain, format!("ended {room}")),
-        Event::Device { kind, name, default } => {
-            (plain, format!("{kind:<12} {name}{}", if *default { "  (default)" } else { "" }))
+        Event::Device { kind, name, label, default } => {
+            (plain, format!("{kind:<12} {name:<32} {label}{}", if *default { "  (default)" } else { "" }))
         }
         Event::Error { message, .. } => ("31", format!("error: {message}")),
     })

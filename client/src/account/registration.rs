@@ -1,0 +1,203 @@
+//! One registration (RFC 3261 §10.2) as a machine without clock or network.
+//!
+//! | state | start | answer 2xx | answer refused | no answer | refresh due | stop |
+//! |---|---|---|---|---|---|---|
+//! | Idle | → Asking | – | – | – | – | – |
+//! | Asking | – | → Registered | → Pausing | → Pausing | – | → Leaving |
+//! | Registered | – | – | – | – | → Asking | → Leaving |
+//! | Pausing | – | – | – | – | → Asking | → Idle |
+//! | Leaving | – | → Idle | → Idle | → Idle | – | – |
+//!
+//! It says when to send a REGISTER and with how many seconds; the call core builds and sends it and tells what
+//! came back. 401 and 407 never come here: the endpoint answers them. Deliberately absent: several contacts.
+
+use std::time::{Duration, Instant};
+
+use crate::limits;
+
+/// What to do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing.
+    Wait,
+    /// Send a REGISTER that asks for this many seconds; 0 gives the registration back.
+    Send {
+        /// Seconds.
+        expires: u32,
+    },
+}
+
+/// What came back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegistrationOutcome {
+    /// 2xx, with the seconds that the registrar granted.
+    Granted {
+        /// Seconds.
+        expires: u32,
+    },
+    /// 423: the registrar wants at least this many seconds (RFC 3261 §10.2.8).
+    TooBrief {
+        /// Seconds.
+        least: u32,
+    },
+    /// Any other final answer.
+    Refused,
+    /// None.
+    NoAnswer,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Idle,
+    Asking,
+    Registered { refresh: Instant },
+    Pausing { again: Instant },
+    Leaving,
+}
+
+/// One registration.
+#[derive(Debug)]
+pub struct Registration {
+    state: State,
+    wanted: u32,
+}
+
+impl Registration {
+    /// A registration that was not asked for yet; `wanted` is what to ask for, in seconds.
+    pub fn new(wanted: u32) -> Self {
+        Self { state: State::Idle, wanted: wanted.max(1) }
+    }
+
+    /// Begins.
+    pub fn start(&mut self) -> Step {
+        match self.state {
+            State::Idle | State::Pausing { .. } => self.ask(),
+            _ => Step::Wait,
+        }
+    }
+
+    /// Gives the registration back; nothing is sent where there is none.
+    pub fn stop(&mut self) -> Step {
+        match self.state {
+            State::Asking | State::Registered { .. } => {
+                self.state = State::Leaving;
+                Step::Send { expires: 0 }
+            }
+            _ => {
+                self.state = State::Idle;
+                Step::Wait
+            }
+        }
+    }
+
+    /// What the registrar said.
+    pub fn answered(&mut self, outcome: RegistrationOutcome, now: Instant) -> Step {
+        if self.state == State::Leaving {
+            self.state = State::Idle;
+            return Step::Wait;
+        }
+        match outcome {
+            RegistrationOutcome::Granted { expires } => {
+                self.state = State::Registered { refresh: now + refresh_after(expires) };
+                Step::Wait
+            }
+            RegistrationOutcome::TooBrief { least } if least > self.wanted => {
+                self.wanted = least;
+                self.ask()
+            }
+            RegistrationOutcome::TooBrief { .. }
+            | RegistrationOutcome::Refused
+            | RegistrationOutcome::NoAnswer => {
+                self.state = State::Pausing { again: now + limits::REGISTER_RETRY };
+                Step::Wait
+            }
+        }
+    }
+
+    /// Time went by.
+    pub fn tick(&mut self, now: Instant) -> Step {
+        match self.poll_timeout() {
+            Some(due) if due <= now => self.ask(),
+            _ => Step::Wait,
+        }
+    }
+
+    /// When [`Self::tick`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.state {
+            State::Registered { refresh } => Some(refresh),
+            State::Pausing { again } => Some(again),
+            State::Idle | State::Asking | State::Leaving => None,
+        }
+    }
+
+    /// Whether a registration is there or is being made or given back.
+    pub fn is_busy(&self) -> bool {
+        self.state != State::Idle
+    }
+
+    /// Whether it is being given back.
+    pub fn is_leaving(&self) -> bool {
+        self.state == State::Leaving
+    }
+
+    fn ask(&mut self) -> Step {
+        self.state = State::Asking;
+        Step::Send { expires: self.wanted }
+    }
+}
+
+/// When to refresh: well before the end, with time for one retransmitted failure.
+fn refresh_after(expires: u32) -> Duration {
+    let granted = Duration::from_secs(u64::from(expires));
+    let early = if expires > 120 { granted - Duration::from_secs(60) } else { granted / 2 };
+    early.max(limits::MIN_REGISTRATION.min(granted))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_refreshes_before_the_end_and_gives_itself_back() {
+        let now = Instant::now();
+        let mut registration = Registration::new(600);
+        assert_eq!(registration.start(), Step::Send { expires: 600 });
+        assert_eq!(registration.start(), Step::Wait, "one at a time");
+        registration.answered(RegistrationOutcome::Granted { expires: 300 }, now);
+        let due = registration.poll_timeout().unwrap();
+        assert_eq!(due - now, Duration::from_secs(240));
+        assert_eq!(registration.tick(now), Step::Wait);
+        assert_eq!(registration.tick(due), Step::Send { expires: 600 });
+        registration.answered(RegistrationOutcome::Granted { expires: 300 }, due);
+        assert_eq!(registration.stop(), Step::Send { expires: 0 });
+        assert!(registration.is_leaving());
+        registration.answered(RegistrationOutcome::Granted { expires: 0 }, due);
+        assert!(!registration.is_busy());
+    }
+
+    #[test]
+    fn a_registrar_may_want_longer_and_may_fail() {
+        let now = Instant::now();
+        let mut registration = Registration::new(30);
+        registration.start();
+        let step = registration.answered(RegistrationOutcome::TooBrief { least: 60 }, now);
+        assert_eq!(step, Step::Send { expires: 60 });
+        // A registrar that refuses its own minimum must not be asked in a loop.
+        assert_eq!(registration.answered(RegistrationOutcome::TooBrief { least: 60 }, now), Step::Wait);
+        assert_eq!(registration.poll_timeout(), Some(now + limits::REGISTER_RETRY));
+        assert_eq!(registration.stop(), Step::Wait, "there is nothing to give back");
+        registration.start();
+        registration.answered(RegistrationOutcome::NoAnswer, now);
+        assert!(registration.is_busy());
+    }
+
+    #[test]
+    fn short_grants_are_refreshed_in_time() {
+        for expires in 1..=3_600 {
+            let after = refresh_after(expires);
+            assert!(after <= Duration::from_secs(u64::from(expires)), "{expires}");
+            assert!(after > Duration::ZERO, "{expires}");
+        }
+    }
+}

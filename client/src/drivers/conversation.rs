@@ -1,0 +1,476 @@
+//! The loop of a conversation: signalling, media thread, user and signals meet here.
+//!
+//! One task owns everything. A call begins with sound already open and ports already bound, so that nothing can
+//! fail between the answer and the first packet. Deliberately absent: protocol.
+
+use std::time::{Duration, Instant};
+
+use sip_proto::sdp::offer_answer::{AudioFormat, LocalMedia};
+use sip_proto::uri::Uri;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+
+use super::presence::Front;
+use super::signalling::Signalling;
+use crate::call::{EndReason, PhoneEvent, Roster};
+use crate::cli::args::CodecChoice;
+use crate::cli::config::{AudioSettings, Settings};
+use crate::cli::events::{Event, Person};
+use crate::cli::state::Tokens;
+use crate::error::{Exit, MeetError};
+use crate::limits;
+use crate::media::engine::{Engine, EngineCommand, EngineEvent, EngineParts, MediaSockets};
+use crate::media::plan::StreamPlan;
+use crate::media::{MediaError, OpenedSound, open};
+use crate::ui::Action;
+
+/// What a conversation is for.
+#[derive(Debug, Clone)]
+pub enum Purpose {
+    /// Call this address and stay until the end.
+    Call {
+        /// Whom.
+        target: Uri,
+        /// It is the conference factory: the token is printed and remembered.
+        create: bool,
+    },
+    /// Stay registered and take calls.
+    Register {
+        /// Seconds to ask for.
+        expires: u32,
+        /// End after the first answer of the registrar.
+        once: bool,
+    },
+}
+
+/// One conversation, from the first packet to the last.
+pub struct Conversation {
+    settings: Settings,
+    audio: AudioSettings,
+    purpose: Purpose,
+    signalling: Signalling,
+    front: Front,
+    sound: Option<OpenedSound>,
+    sockets: Option<MediaSockets>,
+    engine: Option<Engine>,
+    plan: Option<StreamPlan>,
+    engine_events: (mpsc::Sender<EngineEvent>, mpsc::Receiver<EngineEvent>),
+    people: Vec<Person>,
+    speaker: Option<String>,
+    muted: bool,
+    volume: f32,
+    joined: Option<Instant>,
+    digits: Option<(Instant, String)>,
+    registered: bool,
+    leaving: Option<(Instant, &'static str)>,
+    exit: Option<Exit>,
+}
+
+/// The pause before `--dtmf` is sent: the other side must have heard some packets first.
+const DIGITS_AFTER: Duration = Duration::from_millis(1_000);
+
+impl Conversation {
+    /// Opens sound and ports; nothing is sent yet.
+    pub fn new(
+        settings: Settings,
+        audio: AudioSettings,
+        purpose: Purpose,
+        signalling: Signalling,
+        front: Front,
+    ) -> Result<Self, MeetError> {
+        let mut conversation = Self {
+            muted: audio.muted,
+            settings,
+            audio,
+            purpose,
+            signalling,
+            front,
+            sound: None,
+            sockets: None,
+            engine: None,
+            plan: None,
+            engine_events: mpsc::channel(limits::MEDIA_EVENTS),
+            people: Vec::new(),
+            speaker: None,
+            volume: 1.0,
+            joined: None,
+            digits: None,
+            registered: false,
+            leaving: None,
+            exit: None,
+        };
+        if !matches!(conversation.purpose, Purpose::Register { once: true, .. }) {
+            conversation.prepare_sound()?;
+        }
+        Ok(conversation)
+    }
+
+    /// Takes another face, before the conversation begins.
+    pub fn show(&mut self, mut front: Front) {
+        if let Front::Screen(screen) = &mut front {
+            screen.set_muted(self.muted);
+        }
+        self.front = front;
+    }
+
+    /// Runs to the end; the exit code says how it ended.
+    pub async fn run(mut self) -> Result<Exit, MeetError> {
+        let mut signals = Signals::new()?;
+        let now = Instant::now();
+        match self.purpose.clone() {
+            Purpose::Call { target, .. } => self.signalling.phone.dial(&target, now)?,
+            Purpose::Register { expires, .. } => self.signalling.phone.register(expires, now),
+        }
+        while !self.is_over() {
+            for event in self.signalling.flush().await {
+                self.on_phone(event);
+            }
+            self.front.refresh();
+            if self.is_over() {
+                break;
+            }
+            let due = self.due();
+            tokio::select! {
+                () = self.signalling.wait() => {}
+                Some(event) = self.engine_events.1.recv() => self.on_engine(event),
+                action = self.front.action() => self.on_action(action),
+                () = signals.recv() => self.leave("signal"),
+                () = tokio::time::sleep_until(due.into()) => self.on_time(),
+            }
+        }
+        for event in self.signalling.flush().await {
+            self.on_phone(event);
+        }
+        self.engine = None;
+        if let Some((_, cause)) = self.leaving {
+            self.front.tell(&Event::Left { cause });
+        }
+        self.front.close();
+        Ok(self.exit.unwrap_or(Exit::Ok))
+    }
+
+    fn is_over(&self) -> bool {
+        match self.leaving {
+            Some((until, _)) => self.signalling.phone.is_quiet() || Instant::now() >= until,
+            None => self.exit.is_some(),
+        }
+    }
+
+    /// The next time at which something is to be done here.
+    fn due(&self) -> Instant {
+        let far = Instant::now() + Duration::from_secs(3_600);
+        let duration = self.joined.zip(self.audio.duration).map(|(joined, duration)| joined + duration);
+        let digits = self.digits.as_ref().map(|(at, _)| *at);
+        let leaving = self.leaving.map(|(until, _)| until);
+        [duration.filter(|_| self.leaving.is_none()), digits, leaving].into_iter().flatten().min().unwrap_or(far)
+    }
+
+    fn on_time(&mut self) {
+        let now = Instant::now();
+        if self.digits.as_ref().is_some_and(|(at, _)| *at <= now)
+            && let Some((_, digits)) = self.digits.take()
+        {
+            digits.chars().for_each(|digit| self.to_engine(EngineCommand::Digit(digit)));
+        }
+        if let (Some(joined), Some(duration)) = (self.joined, self.audio.duration)
+            && joined + duration <= now
+        {
+            self.leave("duration");
+        }
+    }
+
+    fn on_action(&mut self, action: Action) {
+        match action {
+            Action::Quit => self.leave("quit"),
+            Action::Mute(muted) => {
+                self.muted = muted;
+                self.to_engine(EngineCommand::Mute(muted));
+            }
+            Action::Volume(factor) => {
+                self.volume = factor;
+                self.to_engine(EngineCommand::Volume(factor));
+            }
+            Action::Digit(digit) => self.to_engine(EngineCommand::Digit(digit)),
+            Action::PickUp => {
+                if let Err(error) = self.signalling.phone.pick_up(Instant::now()) {
+                    tracing::debug!(%error, "pick up");
+                }
+            }
+            Action::Redraw => {}
+        }
+    }
+
+    /// Begins to leave; the second time it does not wait any longer.
+    fn leave(&mut self, cause: &'static str) {
+        let now = Instant::now();
+        if self.leaving.is_some() {
+            self.leaving = Some((now, cause));
+            return;
+        }
+        self.leaving = Some((now + limits::FAREWELL_WAIT, cause));
+        self.signalling.phone.hang_up(now);
+        self.signalling.phone.unregister(now);
+    }
+
+    fn on_phone(&mut self, event: PhoneEvent) {
+        match event {
+            PhoneEvent::Server { .. } | PhoneEvent::NoServer { .. } => {}
+            PhoneEvent::Registered { aor, expires } => {
+                self.registered = true;
+                self.front.tell(&Event::Registered { aor, expires });
+                if matches!(self.purpose, Purpose::Register { once: true, .. }) {
+                    self.exit = Some(Exit::Ok);
+                }
+            }
+            PhoneEvent::Unregistered { aor } => self.front.tell(&Event::Unregistered { aor }),
+            PhoneEvent::RegistrationFailed { status, reason } => self.on_registration_failed(status, reason),
+            PhoneEvent::Calling { target } => self.front.tell(&Event::Calling { target }),
+            PhoneEvent::Ringing { status } => self.front.tell(&Event::Ringing { status }),
+            PhoneEvent::Incoming { from, answered } => self.front.tell(&Event::Incoming { from, answered }),
+            PhoneEvent::Media(audio) => match StreamPlan::from_negotiated(&audio) {
+                Ok(plan) => self.on_media(plan),
+                Err(error) => self.fail(MeetError::Media(error)),
+            },
+            PhoneEvent::Joined { room, focus, token } => self.on_joined(room, focus, token),
+            PhoneEvent::Hold { held } => self.front.tell(&Event::Hold { held }),
+            PhoneEvent::People(roster) => self.on_roster(&roster),
+            PhoneEvent::NoRoster { status } => {
+                let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+                let message = format!("the conference gives no roster ({status}): people cannot be shown");
+                self.front.tell(&Event::Error { message, exit: None });
+            }
+            PhoneEvent::Digit { digit, duration_ms } => {
+                self.front.tell(&Event::Digit { digit, duration_ms });
+            }
+            PhoneEvent::Ended(reason) => self.on_ended(reason),
+        }
+    }
+
+    fn on_registration_failed(&mut self, status: Option<u16>, reason: String) {
+        let server = self.settings.server.to_string();
+        let error = match status {
+            Some(status) => MeetError::RegistrationRefused { server, status, reason },
+            None => MeetError::NoAnswer { server, transport: self.settings.transport.as_str() },
+        };
+        if self.registered {
+            // It worked before: the network or the server is away for a while, and it is tried again.
+            self.front.tell(&Event::Error { message: error.to_string(), exit: None });
+        } else {
+            self.fail(error);
+        }
+    }
+
+    fn on_joined(&mut self, room: String, focus: bool, token: Option<String>) {
+        self.joined = Some(Instant::now());
+        self.digits = self.audio.dtmf.clone().map(|digits| (Instant::now() + DIGITS_AFTER, digits));
+        if matches!(self.purpose, Purpose::Call { create: true, .. }) {
+            if let (Some(token), Ok(uri)) = (&token, room.parse::<Uri>())
+                && let Some(name) = uri.user_decoded()
+                && let Some(mut tokens) = Tokens::load()
+                && let Err(error) = tokens.remember(&self.settings.server.to_string(), &name, token)
+            {
+                tracing::warn!(%error, "the token is not remembered");
+            }
+            self.front.tell(&Event::Created { room: room.clone(), token });
+        }
+        let Some(plan) = &self.plan else { return };
+        self.front.tell(&Event::Joined {
+            room,
+            focus,
+            codec: plan.codec.encoding_name().to_owned(),
+            local_rtp: self.signalling.local().ip().to_string(),
+            remote_rtp: plan.remote_rtp.map(|address| address.to_string()),
+        });
+    }
+
+    fn on_media(&mut self, plan: StreamPlan) {
+        self.plan = Some(plan.clone());
+        if self.engine.is_some() {
+            self.to_engine(EngineCommand::Update(Box::new(plan)));
+            return;
+        }
+        match self.start_engine(plan) {
+            Ok(engine) => {
+                self.engine = Some(engine);
+                self.to_engine(EngineCommand::Volume(self.volume));
+            }
+            Err(error) => self.fail(MeetError::Media(error)),
+        }
+    }
+
+    fn start_engine(&mut self, plan: StreamPlan) -> Result<Engine, MediaError> {
+        let (Some(sound), Some(sockets)) = (self.sound.take(), self.sockets.take()) else {
+            return Err(MediaError::Chunk);
+        };
+        let mut seed = [0; 32];
+        if getrandom::fill(&mut seed).is_err() {
+            tracing::warn!("no randomness for RTP");
+        }
+        let name = u64::from_le_bytes(<[u8; 8]>::try_from(seed.get(..8).unwrap_or_default()).unwrap_or_default());
+        let parts = EngineParts {
+            plan,
+            sockets,
+            source: sound.source,
+            sink: sound.sink,
+            echo: sound.echo,
+            muted: self.muted,
+            // RFC 7022 §4.2: a name for this session only, without the host's.
+            cname: format!("{name:016x}"),
+            seed,
+        };
+        Engine::start(parts, self.engine_events.0.clone())
+    }
+
+    fn on_engine(&mut self, event: EngineEvent) {
+        match event {
+            EngineEvent::Levels { heard_db, sent_db } => self.front.levels(heard_db, sent_db),
+            EngineEvent::Stats(line) => self.front.tell(&Event::Stats(*line)),
+            EngineEvent::Digit { digit, duration } => {
+                let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
+                self.front.tell(&Event::Digit { digit, duration_ms });
+            }
+            EngineEvent::Heard { from } => tracing::debug!(%from, "sound arrives"),
+            EngineEvent::SourceEnded => self.front.tell(&Event::SourceEnded),
+            EngineEvent::Failed(error) => {
+                self.front.tell(&Event::Error { message: error.to_string(), exit: None });
+            }
+        }
+    }
+
+    fn on_roster(&mut self, roster: &Roster) {
+        let people: Vec<Person> = roster
+            .people
+            .iter()
+            .map(|person| Person {
+                name: person.name.clone(),
+                uri: person.entity.clone(),
+                status: person.status.to_owned(),
+                muted: person.muted,
+                speaking: roster.speaker.as_deref() == Some(person.entity.as_str()),
+                me: person.me,
+            })
+            .collect();
+        let quiet = |people: &[Person]| -> Vec<Person> {
+            people.iter().map(|person| Person { speaking: false, ..person.clone() }).collect()
+        };
+        if quiet(&people) != quiet(&self.people) {
+            self.front.tell(&Event::People { version: roster.version, people: people.clone() });
+        }
+        self.people = people;
+        if roster.speaker != self.speaker {
+            self.speaker = roster.speaker.clone();
+            let name = roster.speaker_name().map(str::to_owned);
+            self.front.tell(&Event::Speaking { name, uri: roster.speaker.clone() });
+        }
+    }
+
+    fn on_ended(&mut self, reason: EndReason) {
+        self.engine = None;
+        self.plan = None;
+        self.joined = None;
+        self.people.clear();
+        self.speaker = None;
+        let (told, exit) = match reason {
+            EndReason::Local => (None, Exit::Ok),
+            EndReason::Peer { text, cause } => {
+                let reason = text.unwrap_or_else(|| "the other side hung up".to_owned());
+                (Some(Event::Ended { reason, cause }), Exit::Ok)
+            }
+            EndReason::Refused { target, status, reason } => {
+                let error = MeetError::Refused { target, status, reason };
+                (Some(error_event(&error)), error.exit())
+            }
+            EndReason::NoAnswer => {
+                let server = self.settings.server.to_string();
+                let error = MeetError::NoAnswer { server, transport: self.settings.transport.as_str() };
+                (Some(error_event(&error)), error.exit())
+            }
+            EndReason::Vanished => {
+                let reason = "the other side does not answer any more".to_owned();
+                (Some(Event::Ended { reason, cause: Some(408) }), Exit::Network)
+            }
+            EndReason::NoMedia { why } => {
+                let message = format!("no common ground for sound: {why}; try --codec opus,pcmu,pcma,g722");
+                (Some(Event::Error { message, exit: Some(Exit::Media as u8) }), Exit::Media)
+            }
+        };
+        if let Some(event) = told {
+            self.front.tell(&event);
+        }
+        if self.leaving.is_some() {
+            return;
+        }
+        match self.purpose {
+            Purpose::Call { .. } => self.finish(exit),
+            // A registered phone waits for the next call, with sound and ports of its own.
+            Purpose::Register { .. } => {
+                if let Err(error) = self.prepare_sound() {
+                    self.fail(error);
+                }
+            }
+        }
+    }
+
+    /// Opens sound, binds ports, and tells the phone about them.
+    fn prepare_sound(&mut self) -> Result<(), MeetError> {
+        let audio = &self.audio;
+        self.sound = Some(open(&audio.mic, &audio.speaker, audio.record.as_deref(), audio.aec)?);
+        let sockets = MediaSockets::bind(self.signalling.local().ip())?;
+        let mut media = LocalMedia::new(sockets.address().ip(), sockets.address().port());
+        media.formats = audio.codecs.iter().map(|codec| format_of(*codec)).collect();
+        self.sockets = Some(sockets);
+        self.signalling.phone.set_media(media);
+        Ok(())
+    }
+
+    fn to_engine(&self, command: EngineCommand) {
+        if let Some(engine) = &self.engine {
+            engine.tell(command);
+        }
+    }
+
+    fn fail(&mut self, error: MeetError) {
+        self.front.tell(&error_event(&error));
+        self.finish(error.exit());
+    }
+
+    /// Ends with this code, after the farewells that are due.
+    fn finish(&mut self, exit: Exit) {
+        let now = Instant::now();
+        self.exit.get_or_insert(exit);
+        self.signalling.phone.hang_up(now);
+        self.signalling.phone.unregister(now);
+    }
+}
+
+fn error_event(error: &MeetError) -> Event {
+    Event::Error { message: error.to_string(), exit: Some(error.exit() as u8) }
+}
+
+fn format_of(codec: CodecChoice) -> AudioFormat {
+    match codec {
+        CodecChoice::Opus => AudioFormat::opus(96, Some("useinbandfec=1".to_owned())),
+        CodecChoice::G722 => AudioFormat::g722(),
+        CodecChoice::Pcmu => AudioFormat::pcmu(),
+        CodecChoice::Pcma => AudioFormat::pcma(),
+    }
+}
+
+/// Ctrl-C, SIGTERM and a closed terminal.
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> Result<Self, MeetError> {
+        let hear = |kind| signal(kind).map_err(|source| MeetError::System { what: "no signals", source });
+        Ok(Self([hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?, hear(SignalKind::hangup())?]))
+    }
+
+    async fn recv(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! Everything with a socket or a clock: the SIP socket, and the loop that joins signalling, sound and interface.
+//!
+//! Deliberately absent: decisions about SIP, which are `crate::call`'s, and about sound, which are
+//! `crate::media`'s.
+
+mod conversation;
+mod net;
+mod presence;
+mod signalling;
+
+pub use conversation::{Conversation, Purpose};
+pub use presence::Front;
+pub use signalling::Signalling;

@@ -1,0 +1,223 @@
+//! The SIP socket: UDP, or one TCP connection to the server.
+//!
+//! It feeds the sans-IO [`Phone`] and carries out what it wants. Over TCP a lost connection is opened again when
+//! there is something to send. Deliberately absent: TLS and WebSocket (the flow already names them).
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use sip_proto::endpoint::{ConnectionId, Flow, Input, Transport};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+use tokio::time::{sleep_until, timeout};
+
+use super::net;
+use crate::account::Account;
+use crate::call::{Output, Phone, PhoneConfig, PhoneEvent};
+use crate::cli::args::TransportChoice;
+use crate::cli::config::ServerAddress;
+use crate::error::MeetError;
+use crate::limits;
+
+/// A phone on a socket.
+#[derive(Debug)]
+pub struct Signalling {
+    /// The signalling core; after a command call [`Signalling::flush`].
+    pub phone: Phone,
+    wire: Wire,
+    flow: Flow,
+    buffer: Vec<u8>,
+    connections: u64,
+}
+
+#[derive(Debug)]
+enum Wire {
+    Udp(UdpSocket),
+    Tcp(Option<(ConnectionId, TcpStream)>),
+}
+
+/// What woke the loop.
+enum Woken {
+    Datagram(usize, SocketAddr),
+    Refused,
+    Bytes(usize),
+    Closed,
+    Time,
+}
+
+impl Signalling {
+    /// Opens a socket towards the server. Nothing is sent yet over UDP; TCP connects.
+    pub async fn open(
+        server: &ServerAddress,
+        transport: TransportChoice,
+        mut account: Account,
+        answer: bool,
+    ) -> Result<Self, MeetError> {
+        let remote = net::resolve(server).await?;
+        let ip = net::local_towards(remote)?;
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|error| MeetError::System {
+            what: "no randomness",
+            source: std::io::Error::other(error),
+        })?;
+        let (wire, flow) = match transport {
+            TransportChoice::Udp => {
+                let failed =
+                    |source| MeetError::Socket { what: "cannot bind UDP on", address: ip.to_string(), source };
+                let socket = UdpSocket::bind((ip, 0)).await.map_err(failed)?;
+                hear_refusals(&socket, remote);
+                let local = socket.local_addr().map_err(failed)?;
+                (Wire::Udp(socket), Flow::udp(local, remote))
+            }
+            TransportChoice::Tcp => {
+                account.transport = Some("tcp");
+                let (stream, flow) = connect(remote, ConnectionId(1), server).await?;
+                (Wire::Tcp(Some((ConnectionId(1), stream))), flow)
+            }
+        };
+        let mut phone = Phone::new(PhoneConfig { account, flow, answer, seed });
+        if flow.connection.is_some() {
+            phone.handle_input(Input::Opened { flow }, Instant::now());
+        }
+        Ok(Self { phone, wire, flow, buffer: vec![0; limits::SIP_DATAGRAM_BYTES], connections: 1 })
+    }
+
+    /// The address that the server sees of us, as far as this host knows.
+    pub fn local(&self) -> SocketAddr {
+        self.flow.local
+    }
+
+    /// Sends what is to be sent and gives back what happened.
+    pub async fn flush(&mut self) -> Vec<PhoneEvent> {
+        let mut events = Vec::new();
+        while let Some(output) = self.phone.poll_output() {
+            match output {
+                Output::Event(event) => events.push(event),
+                Output::Transmit { flow, bytes } => self.transmit(flow, &bytes).await,
+                Output::Close { connection } => {
+                    if let Wire::Tcp(stream) = &mut self.wire
+                        && stream.as_ref().is_some_and(|(id, _)| *id == connection)
+                    {
+                        *stream = None;
+                        self.phone.handle_input(Input::Closed { connection }, Instant::now());
+                    }
+                }
+            }
+        }
+        events
+    }
+
+    /// Waits for a message or a timer and hands it to the phone. May be dropped while it waits.
+    pub async fn wait(&mut self) {
+        let woken = self.woken().await;
+        let now = Instant::now();
+        match woken {
+            Woken::Datagram(length, remote) => {
+                let flow = Flow { remote, ..self.flow };
+                let bytes = self.buffer.get(..length).unwrap_or_default();
+                self.phone.handle_input(Input::Datagram { flow, bytes }, now);
+            }
+            Woken::Refused => self.phone.handle_input(Input::TransportFailed { flow: self.flow }, now),
+            Woken::Bytes(length) => {
+                if let (Wire::Tcp(Some((connection, _))), Some(bytes)) = (&self.wire, self.buffer.get(..length)) {
+                    self.phone.handle_input(Input::Stream { connection: *connection, bytes }, now);
+                }
+            }
+            Woken::Closed => {
+                if let Wire::Tcp(stream) = &mut self.wire
+                    && let Some((connection, _)) = stream.take()
+                {
+                    self.phone.handle_input(Input::Closed { connection }, now);
+                }
+            }
+            Woken::Time => self.phone.handle_timeout(now),
+        }
+    }
+
+    async fn woken(&mut self) -> Woken {
+        let due = self.phone.poll_timeout().map(|(at, _)| at);
+        let timer = async move {
+            match due {
+                Some(at) => sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        let buffer = &mut self.buffer;
+        let wire = &mut self.wire;
+        let arrival = async move {
+            match wire {
+                Wire::Udp(socket) => match socket.recv_from(buffer).await {
+                    Ok((length, from)) => Woken::Datagram(length, from),
+                    Err(error) => {
+                        tracing::debug!(%error, "SIP over UDP");
+                        Woken::Refused
+                    }
+                },
+                Wire::Tcp(Some((_, stream))) => match stream.read(buffer).await {
+                    Ok(length) if length > 0 => Woken::Bytes(length),
+                    _ => Woken::Closed,
+                },
+                Wire::Tcp(None) => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            woken = arrival => woken,
+            () = timer => Woken::Time,
+        }
+    }
+
+    async fn transmit(&mut self, flow: Flow, bytes: &[u8]) {
+        tracing::trace!(to = %flow.remote, message = %String::from_utf8_lossy(bytes), "sent");
+        let sent = match &mut self.wire {
+            Wire::Udp(socket) => socket.send_to(bytes, flow.remote).await.map(drop),
+            Wire::Tcp(_) => self.write(bytes).await,
+        };
+        if let Err(error) = sent {
+            tracing::debug!(%error, to = %flow.remote, "SIP not sent");
+            self.phone.handle_input(Input::TransportFailed { flow }, Instant::now());
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        let Wire::Tcp(stream) = &mut self.wire else { return Ok(()) };
+        if stream.is_none() {
+            self.connections += 1;
+            let id = ConnectionId(self.connections);
+            let fresh = timeout(limits::CONNECT_WAIT, TcpStream::connect(self.flow.remote)).await??;
+            self.flow.connection = Some(id);
+            self.flow.local = fresh.local_addr()?;
+            *stream = Some((id, fresh));
+            self.phone.handle_input(Input::Opened { flow: self.flow }, Instant::now());
+        }
+        let Wire::Tcp(Some((_, stream))) = &mut self.wire else { return Ok(()) };
+        timeout(limits::FAREWELL_WAIT, stream.write_all(bytes)).await?
+    }
+}
+
+/// Lets "port unreachable" come back to an unconnected socket, so that a server that is not there is known at
+/// once and not after 32 seconds of retransmission.
+#[expect(clippy::let_underscore_must_use, reason = "without it only the message comes later")]
+fn hear_refusals(socket: &UdpSocket, remote: SocketAddr) {
+    let _ = match remote {
+        SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
+        SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),
+    };
+}
+
+async fn connect(
+    remote: SocketAddr,
+    id: ConnectionId,
+    server: &ServerAddress,
+) -> Result<(TcpStream, Flow), MeetError> {
+    let refused = |_| MeetError::NoAnswer { server: server.to_string(), transport: "tcp" };
+    let stream = match timeout(limits::CONNECT_WAIT, TcpStream::connect(remote)).await {
+        Ok(stream) => stream.map_err(refused)?,
+        Err(_) => return Err(MeetError::NoAnswer { server: server.to_string(), transport: "tcp" }),
+    };
+    let local = stream.local_addr().map_err(refused)?;
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "TCP_NODELAY");
+    }
+    Ok((stream, Flow { transport: Transport::Tcp, local, remote, connection: Some(id) }))
+}
