@@ -72,10 +72,11 @@ impl Roster {
             return;
         }
         let person = participant(user, entity, own);
+        let full = self.people.len() >= limits::PEOPLE;
         match known.and_then(|place| self.people.get_mut(place)) {
             Some(place) => *place = person,
-            None if self.people.len() < limits::PEOPLE => self.people.push(person),
-            None => {}
+            None if full => {}
+            None => self.people.push(person),
         }
     }
 }

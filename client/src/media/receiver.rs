@@ -120,14 +120,12 @@ impl Receiver {
     fn pull(&mut self, now: Instant, lacking: usize) {
         let per_clock = self.samples_per_clock();
         let need = (lacking as u32).div_ceil(per_clock);
-        let (written, shorten) = match self.jitter.pull(now, need) {
+        let (written, cut) = match self.jitter.pull(now, need) {
             Pull::Frame(frame) => {
-                let (payload, shorten) = (frame.payload, frame.shorten);
+                let cut = (frame.shorten * per_clock) as usize;
                 let wanted = ((frame.duration * per_clock) as usize).min(LONGEST);
-                match self.decoder.decode(payload, &mut self.scratch) {
-                    Ok(samples) => (samples, shorten),
-                    Err(_) => (conceal(&mut self.decoder, &mut self.scratch, wanted), false),
-                }
+                let decoded = self.decoder.decode(frame.payload, &mut self.scratch);
+                (decoded.unwrap_or_else(|_| conceal(&mut self.decoder, &mut self.scratch, wanted)), cut)
             }
             Pull::Lost { duration, fec } => {
                 let wanted = ((duration * per_clock) as usize).min(LONGEST);
@@ -135,22 +133,23 @@ impl Receiver {
                     (Some(next), Some(out)) => self.decoder.decode_fec(next, out).ok(),
                     _ => None,
                 };
-                (rebuilt.unwrap_or_else(|| conceal(&mut self.decoder, &mut self.scratch, wanted)), false)
+                (rebuilt.unwrap_or_else(|| conceal(&mut self.decoder, &mut self.scratch, wanted)), 0)
             }
-            Pull::Hold => (conceal(&mut self.decoder, &mut self.scratch, lacking), false),
+            Pull::Hold => (conceal(&mut self.decoder, &mut self.scratch, lacking), 0),
             Pull::Silence => {
                 let wanted = lacking.min(LONGEST);
                 if let Some(out) = self.scratch.get_mut(..wanted) {
                     out.fill(0.0);
                 }
-                (wanted, false)
+                (wanted, 0)
             }
         };
-        self.keep(written.min(LONGEST), shorten);
+        self.keep(written.min(LONGEST), cut);
     }
 
-    /// Appends what was decoded; a frame to be shortened is blended into the one behind it.
-    fn keep(&mut self, written: usize, shorten: bool) {
+    /// Appends what was decoded. A frame that must lose `cut` samples gives its last ones away: they are kept
+    /// and faded into the beginning of the frame behind it, so that no edge is heard.
+    fn keep(&mut self, written: usize, cut: usize) {
         let Some(decoded) = self.scratch.get_mut(..written) else { return };
         if !self.blend.is_empty() {
             let length = self.blend.len().min(decoded.len()).max(1) as f32;
@@ -160,11 +159,9 @@ impl Receiver {
             }
             self.blend.clear();
         }
-        if shorten {
-            self.blend.extend_from_slice(decoded);
-        } else {
-            self.waiting.extend_from_slice(decoded);
-        }
+        let (kept, tail) = decoded.split_at(written.saturating_sub(cut));
+        self.waiting.extend_from_slice(kept);
+        self.blend.extend_from_slice(tail);
     }
 
     fn switch(&mut self, kind: CodecKind) -> Result<(), MediaError> {
