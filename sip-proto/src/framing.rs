@@ -187,7 +187,7 @@ fn line_end(bytes: &[u8]) -> Option<usize> {
 fn head_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     loop {
-        let found = bytes.get(at..)?.iter().position(|b| *b == b'\n')?;
+        let found = memchr::memchr(b'\n', bytes.get(at..)?)?;
         at += found + 1;
         if let Some(length) = line_end(bytes.get(at..)?) {
             return Some(at + length);

@@ -6,6 +6,7 @@
 
 use crate::error::SyntaxError;
 use crate::limits::MAX_PARAMS;
+use memchr::memchr;
 use std::borrow::Cow;
 
 /// One `;name=value` as it stands.
@@ -31,19 +32,100 @@ impl<'a> RawValue<'a> {
     }
 }
 
-/// Whether a byte may stand in a token.
-pub(crate) fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+/// Character classes of RFC 3261 §25.1 as bits of one table: the scan asks for every byte.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Class(u8);
+
+impl Class {
+    /// Token characters.
+    pub(crate) const TOKEN: Self = Self(1);
+    /// What an unquoted header parameter value may hold.
+    pub(crate) const VALUE: Self = Self(2);
+    /// What may stand in a URI at all. More than the grammar has (`#`, `^`, UTF-8 come from real
+    /// phones), but nothing that could end it in a header or a start line.
+    pub(crate) const URI: Self = Self(4);
+    /// What a URI parameter's name or value may hold.
+    pub(crate) const URI_PARAM: Self = Self(8);
+    /// Host names, with the underscores of real networks.
+    pub(crate) const HOST: Self = Self(16);
+
+    pub(crate) fn has(self, byte: u8) -> bool {
+        CLASSES
+            .get(usize::from(byte))
+            .is_some_and(|bits| bits & self.0 != 0)
+    }
+
+    pub(crate) fn has_all(self, text: &str) -> bool {
+        text.bytes().all(|byte| self.has(byte))
+    }
+}
+
+static CLASSES: [u8; 256] = classes();
+
+#[expect(
+    clippy::indexing_slicing,
+    reason = "evaluated by the compiler, over all bytes"
+)]
+const fn classes() -> [u8; 256] {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < table.len() {
+        #[expect(clippy::cast_possible_truncation, reason = "the table has 256 places")]
+        let byte = at as u8;
+        let word = byte.is_ascii_alphanumeric();
+        let visible = byte > b' ' && byte != 0x7f;
+        let uri = visible && !matches!(byte, b'<' | b'>' | b'"');
+        let token = word
+            || matches!(
+                byte,
+                b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~'
+            );
+        if token {
+            table[at] |= Class::TOKEN.0;
+        }
+        if uri && !matches!(byte, b';' | b',') {
+            table[at] |= Class::VALUE.0;
+        }
+        if uri {
+            table[at] |= Class::URI.0;
+        }
+        if uri && !matches!(byte, b',' | b';' | b'=' | b'?') {
+            table[at] |= Class::URI_PARAM.0;
+        }
+        if word || matches!(byte, b'-' | b'.' | b'_') {
+            table[at] |= Class::HOST.0;
+        }
+        at += 1;
+    }
+    table
 }
 
 /// Whether the text is a token: not empty, token characters only.
 pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
+    !text.is_empty() && Class::TOKEN.has_all(text)
 }
 
 /// Cuts linear white space off both ends.
 pub(crate) fn trim(text: &str) -> &str {
+    let space = |b: &u8| matches!(b, b' ' | b'\t' | b'\r' | b'\n');
+    let bytes = text.as_bytes();
+    if !bytes.first().is_some_and(space) && !bytes.last().is_some_and(space) {
+        return text;
+    }
     text.trim_matches([' ', '\t', '\r', '\n'])
+}
+
+/// As `split_once`, for an ASCII character; values are short, and a plain walk over them beats the
+/// general search.
+pub(crate) fn split_byte(text: &str, byte: u8) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|b| b == byte)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// Splits before the first occurrence of an ASCII character, or at the end.
+pub(crate) fn split_before(text: &str, byte: u8) -> (&str, &str) {
+    let at = text.bytes().position(|b| b == byte).unwrap_or(text.len());
+    text.split_at_checked(at).unwrap_or((text, ""))
 }
 
 /// Reads a quoted string at the start of `text`; gives its inside and what follows it.
@@ -109,6 +191,9 @@ pub(crate) fn elements(list: &str) -> impl Iterator<Item = &str> {
 
 /// Cuts at the first `separator` outside quotes and angle brackets; `None` when there is none.
 pub(crate) fn cut_at(text: &str, separator: u8) -> (&str, Option<&str>) {
+    if memchr(separator, text.as_bytes()).is_none() {
+        return (text, None);
+    }
     let (mut in_quotes, mut in_brackets, mut escaped) = (false, false, false);
     for (at, byte) in text.bytes().enumerate() {
         match byte {
@@ -157,7 +242,10 @@ pub(crate) fn params(text: &str) -> impl Iterator<Item = Result<RawParam<'_>, Sy
 /// bare IPv6 addresses (RFC 5118 §4.5) and what else has no delimiter in it.
 pub(crate) fn param(text: &str) -> Result<(RawParam<'_>, &str), SyntaxError> {
     let text = trim(text);
-    let end = text.bytes().position(|b| !is_token_byte(b)).unwrap_or(text.len());
+    let end = text
+        .bytes()
+        .position(|b| !Class::TOKEN.has(b))
+        .unwrap_or(text.len());
     let (name, rest) = text.split_at_checked(end).ok_or(SyntaxError::BadParameter)?;
     if name.is_empty() {
         return Err(SyntaxError::BadParameter);
@@ -178,7 +266,7 @@ pub(crate) fn param(text: &str) -> Result<(RawParam<'_>, &str), SyntaxError> {
     }
     let end = value
         .bytes()
-        .position(|b| !is_value_byte(b))
+        .position(|b| !Class::VALUE.has(b))
         .unwrap_or(value.len());
     let (word, rest) = value.split_at_checked(end).ok_or(SyntaxError::BadParameter)?;
     if word.is_empty() {
@@ -215,12 +303,7 @@ pub(crate) fn number(text: &str, max: u32) -> Result<u32, SyntaxError> {
 
 /// Whether a parameter value can be written without quotes.
 pub(crate) fn is_plain_value(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_value_byte)
-}
-
-/// Whether a byte may stand in an unquoted header parameter value.
-fn is_value_byte(byte: u8) -> bool {
-    byte > b' ' && byte != 0x7f && !b";,\"<>".contains(&byte)
+    !text.is_empty() && Class::VALUE.has_all(text)
 }
 
 #[cfg(test)]

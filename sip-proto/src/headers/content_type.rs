@@ -2,7 +2,7 @@
 
 use super::Params;
 use crate::error::SyntaxError;
-use crate::grammar::{is_token, trim};
+use crate::grammar::{is_token, split_before, trim};
 use std::fmt;
 use std::str::FromStr;
 
@@ -30,9 +30,7 @@ impl FromStr for ContentType {
     type Err = SyntaxError;
 
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
-        let (essence, params) = text
-            .split_at_checked(text.find(';').unwrap_or(text.len()))
-            .unwrap_or((text, ""));
+        let (essence, params) = split_before(text, b';');
         let (media_type, subtype) = essence.split_once('/').ok_or(SyntaxError::BadToken)?;
         let (media_type, subtype) = (trim(media_type), trim(subtype));
         if !is_token(media_type) || !is_token(subtype) {

@@ -2,7 +2,7 @@
 
 use super::Params;
 use crate::error::SyntaxError;
-use crate::grammar::{is_token, trim};
+use crate::grammar::{is_token, split_before, trim};
 use std::fmt;
 use std::str::FromStr;
 
@@ -34,9 +34,7 @@ impl FromStr for Event {
     type Err = SyntaxError;
 
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
-        let (package, params) = text
-            .split_at_checked(text.find(';').unwrap_or(text.len()))
-            .unwrap_or((text, ""));
+        let (package, params) = split_before(text, b';');
         let package = trim(package);
         if !is_token(package) {
             return Err(SyntaxError::BadToken);

@@ -6,7 +6,7 @@
 
 use super::Params;
 use crate::error::SyntaxError;
-use crate::grammar::{self, cut_at, quoted, trim, unescape};
+use crate::grammar::{self, cut_at, quoted, split_before, split_byte, trim, unescape};
 use crate::ids::Tag;
 use crate::uri::{Uri, UriParts, scan_uri};
 use std::fmt;
@@ -91,8 +91,7 @@ pub(crate) fn scan_name_addr(text: &str) -> Result<NameAddrParts<'_>, SyntaxErro
             params,
         },
         None => {
-            let end = text.find(';').unwrap_or(text.len());
-            let (uri, params) = text.split_at_checked(end).ok_or(SyntaxError::Empty)?;
+            let (uri, params) = split_before(text, b';');
             let uri = trim(uri);
             if uri.is_empty() {
                 return Err(SyntaxError::Empty);
@@ -138,7 +137,7 @@ fn bracketed(text: &str) -> Result<Option<Bracketed<'_>>, SyntaxError> {
         (display, rest)
     };
     let inside = rest.strip_prefix('<').ok_or(SyntaxError::UnbalancedBracket)?;
-    let (uri, params) = inside.split_once('>').ok_or(SyntaxError::UnbalancedBracket)?;
+    let (uri, params) = split_byte(inside, b'>').ok_or(SyntaxError::UnbalancedBracket)?;
     let display = (!display.is_empty()).then_some(display);
     Ok(Some((display, uri, params)))
 }

@@ -2,7 +2,7 @@
 
 use super::Params;
 use crate::error::SyntaxError;
-use crate::grammar::{is_token, number, trim};
+use crate::grammar::{is_token, number, split_before, trim};
 use std::fmt;
 use std::str::FromStr;
 
@@ -47,9 +47,7 @@ impl FromStr for Reason {
     type Err = SyntaxError;
 
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
-        let (protocol, params) = text
-            .split_at_checked(text.find(';').unwrap_or(text.len()))
-            .unwrap_or((text, ""));
+        let (protocol, params) = split_before(text, b';');
         let protocol = trim(protocol);
         if !is_token(protocol) {
             return Err(SyntaxError::BadToken);

@@ -2,7 +2,7 @@
 
 use super::Params;
 use crate::error::SyntaxError;
-use crate::grammar::{is_token, number, trim};
+use crate::grammar::{is_token, number, split_before, trim};
 use std::fmt;
 use std::str::FromStr;
 
@@ -82,9 +82,7 @@ impl FromStr for SubscriptionState {
     type Err = SyntaxError;
 
     fn from_str(text: &str) -> Result<Self, SyntaxError> {
-        let (word, params) = text
-            .split_at_checked(text.find(';').unwrap_or(text.len()))
-            .unwrap_or((text, ""));
+        let (word, params) = split_before(text, b';');
         let word = trim(word);
         if !is_token(word) {
             return Err(SyntaxError::BadToken);

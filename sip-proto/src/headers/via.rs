@@ -2,7 +2,7 @@
 
 use super::Params;
 use crate::error::SyntaxError;
-use crate::grammar::{self, is_token, trim};
+use crate::grammar::{self, is_token, split_before, split_byte, trim};
 use crate::ids::Branch;
 use crate::uri::{Host, HostRef, scan_host_port};
 use std::fmt;
@@ -120,8 +120,8 @@ pub(crate) struct ViaParts<'a> {
 
 /// Finds the parts of a Via element and checks them.
 pub(crate) fn scan_via(text: &str) -> Result<ViaParts<'_>, SyntaxError> {
-    let (protocol, rest) = text.split_once('/').ok_or(SyntaxError::BadProtocol)?;
-    let (version, rest) = rest.split_once('/').ok_or(SyntaxError::BadProtocol)?;
+    let (protocol, rest) = split_byte(text, b'/').ok_or(SyntaxError::BadProtocol)?;
+    let (version, rest) = split_byte(rest, b'/').ok_or(SyntaxError::BadProtocol)?;
     if !trim(protocol).eq_ignore_ascii_case("SIP") || trim(version) != "2.0" {
         return Err(SyntaxError::BadProtocol);
     }
@@ -130,8 +130,7 @@ pub(crate) fn scan_via(text: &str) -> Result<ViaParts<'_>, SyntaxError> {
     if !is_token(transport) {
         return Err(SyntaxError::BadToken);
     }
-    let end = rest.find(';').unwrap_or(rest.len());
-    let (sent_by, params) = rest.split_at_checked(end).ok_or(SyntaxError::BadHost)?;
+    let (sent_by, params) = split_before(rest, b';');
     let (host, port) = scan_host_port(sent_by)?;
     grammar::params(params).try_for_each(|param| param.map(drop))?;
     Ok(ViaParts {

@@ -14,6 +14,7 @@ use crate::limits::{
     MAX_START_LINE_BYTES,
 };
 use crate::uri::{Host, Uri};
+use memchr::{memchr, memchr2};
 
 /// Reads one message from a datagram.
 pub fn parse(datagram: &[u8]) -> Result<Message, ParseError> {
@@ -253,10 +254,7 @@ fn header_line(line: &[u8], headers: &mut Headers) -> Result<(), ParseErrorKind>
     if line.len() > MAX_HEADER_BYTES {
         return Err(ParseErrorKind::HeaderTooLong);
     }
-    let colon = line
-        .iter()
-        .position(|b| *b == b':')
-        .ok_or(ParseErrorKind::HeaderLine)?;
+    let colon = memchr(b':', line).ok_or(ParseErrorKind::HeaderLine)?;
     let (name, value) = line.split_at_checked(colon).ok_or(ParseErrorKind::HeaderLine)?;
     let name = std::str::from_utf8(name).map_err(|_| ParseErrorKind::HeaderLine)?;
     let name = name.trim_end_matches([' ', '\t']);
@@ -265,12 +263,13 @@ fn header_line(line: &[u8], headers: &mut Headers) -> Result<(), ParseErrorKind>
     }
     let name = HeaderName::parse(name);
     let value = value.get(1..).unwrap_or(&[]);
-    if !value.contains(&b'\n') {
-        if value.contains(&b'\r') {
-            return Err(ParseErrorKind::HeaderLine);
+    match memchr2(b'\r', b'\n', value) {
+        None => {
+            headers.push_wire(name, trim_bytes(value));
+            return Ok(());
         }
-        headers.push_wire(name, trim_bytes(value));
-        return Ok(());
+        Some(_) if memchr(b'\n', value).is_none() => return Err(ParseErrorKind::HeaderLine),
+        Some(_) => {}
     }
     // RFC 3261 §7.3.1: a line end with the white space around it means one space.
     let mut unfolded = Vec::with_capacity(value.len());
@@ -319,7 +318,7 @@ impl<'a> Lines<'a> {
 
     /// The next line without its end; `None` when no line end is left.
     fn line(&mut self) -> Option<&'a [u8]> {
-        let end = self.rest.iter().position(|b| *b == b'\n')?;
+        let end = memchr(b'\n', self.rest)?;
         let (line, after) = self.rest.split_at_checked(end)?;
         self.rest = after.get(1..)?;
         Some(line.strip_suffix(b"\r").unwrap_or(line))

@@ -1,7 +1,7 @@
 //! Hosts: names, IPv4 addresses and IPv6 references, and the `host [":" port]` of URI and Via.
 
 use crate::error::SyntaxError;
-use crate::grammar::trim;
+use crate::grammar::{Class, split_before, split_byte, trim};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
@@ -59,11 +59,10 @@ impl HostRef<'_> {
 pub(crate) fn scan_host_port(text: &str) -> Result<(HostRef<'_>, Option<u16>), SyntaxError> {
     let text = trim(text);
     let (host, port) = if let Some(inside) = text.strip_prefix('[') {
-        let (inside, after) = inside.split_once(']').ok_or(SyntaxError::BadHost)?;
+        let (inside, after) = split_byte(inside, b']').ok_or(SyntaxError::BadHost)?;
         (v6(inside)?, trim(after))
     } else {
-        let end = text.find(':').unwrap_or(text.len());
-        let (name, after) = text.split_at_checked(end).ok_or(SyntaxError::BadHost)?;
+        let (name, after) = split_before(text, b':');
         (name_or_v4(trim(name))?, after)
     };
     match port.strip_prefix(':') {
@@ -89,10 +88,8 @@ fn v6(inside: &str) -> Result<HostRef<'static>, SyntaxError> {
     address.map(HostRef::V6).map_err(|_| SyntaxError::BadHost)
 }
 
-/// Names may hold underscores: they stand in real networks.
 fn name_or_v4(text: &str) -> Result<HostRef<'_>, SyntaxError> {
-    let name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_');
-    if text.is_empty() || !text.bytes().all(name) || text.starts_with('.') {
+    if text.is_empty() || !Class::HOST.has_all(text) || text.starts_with('.') {
         return Err(SyntaxError::BadHost);
     }
     if text.starts_with(|c: char| c.is_ascii_digit())

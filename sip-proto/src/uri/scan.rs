@@ -3,8 +3,10 @@
 use super::host::HostRef;
 use super::{Host, Scheme, Uri, scan_host_port};
 use crate::error::SyntaxError;
+use crate::grammar::{Class, split_before, split_byte};
 use crate::headers::Params;
 use crate::limits::MAX_PARAMS;
+use memchr::memchr;
 use std::borrow::Cow;
 use std::fmt::Write;
 
@@ -36,7 +38,7 @@ impl UriParts<'_> {
 
 /// Finds the parts of a URI.
 pub(crate) fn scan_uri(text: &str) -> Result<UriParts<'_>, SyntaxError> {
-    let (scheme, rest) = text.split_once(':').ok_or(SyntaxError::BadScheme)?;
+    let (scheme, rest) = split_byte(text, b':').ok_or(SyntaxError::BadScheme)?;
     let scheme_byte = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.');
     if !scheme.starts_with(|c: char| c.is_ascii_alphabetic()) || !scheme.bytes().all(scheme_byte) {
         return Err(SyntaxError::BadScheme);
@@ -44,7 +46,7 @@ pub(crate) fn scan_uri(text: &str) -> Result<UriParts<'_>, SyntaxError> {
     if scheme.eq_ignore_ascii_case("sip") || scheme.eq_ignore_ascii_case("sips") {
         return scan_sip(scheme, rest);
     }
-    if rest.is_empty() || !rest.bytes().all(is_uri_byte) {
+    if rest.is_empty() || !Class::URI.has_all(rest) {
         return Err(SyntaxError::BadUser);
     }
     let parts = UriParts {
@@ -62,9 +64,7 @@ pub(crate) fn scan_uri(text: &str) -> Result<UriParts<'_>, SyntaxError> {
             ..parts
         });
     }
-    let (number, params) = rest
-        .split_at_checked(rest.find(';').unwrap_or(rest.len()))
-        .unwrap_or((rest, ""));
+    let (number, params) = split_before(rest, b';');
     if number.is_empty() {
         return Err(SyntaxError::BadUser);
     }
@@ -78,40 +78,39 @@ pub(crate) fn scan_uri(text: &str) -> Result<UriParts<'_>, SyntaxError> {
 
 fn scan_sip<'a>(scheme: &'a str, rest: &'a str) -> Result<UriParts<'a>, SyntaxError> {
     // A user part may hold `;` and `?`, but nothing before the host may hold `@` (RFC 3261 §25.1).
-    let (user_info, rest) = match rest.split_once('@') {
+    let (user_info, rest) = match split_byte(rest, b'@') {
         Some((user_info, rest)) => (Some(user_info), rest),
         None => (None, rest),
     };
-    let (user, password) = match user_info.map(|info| (info, info.split_once(':'))) {
+    let (user, password) = match user_info.map(|info| (info, split_byte(info, b':'))) {
         None => (None, None),
         Some((_, Some((user, password)))) => (Some(user), Some(password)),
         Some((user, None)) => (Some(user), None),
     };
     if let Some(user) = user {
-        if user.is_empty() || !user.bytes().all(is_uri_byte) {
+        if user.is_empty() || !Class::URI.has_all(user) {
             return Err(SyntaxError::BadUser);
         }
         check_escapes(user)?;
     }
     if let Some(password) = password {
-        if !password.bytes().all(is_uri_byte) {
+        if !Class::URI.has_all(password) {
             return Err(SyntaxError::BadUser);
         }
         check_escapes(password)?;
     }
-    let (rest, headers) = match rest.split_once('?') {
+    let (rest, headers) = match split_byte(rest, b'?') {
         Some((rest, headers)) => (rest, Some(headers)),
         None => (rest, None),
     };
     if let Some(headers) = headers {
-        if headers.is_empty() || !headers.bytes().all(is_uri_byte) {
+        if headers.is_empty() || !Class::URI.has_all(headers) {
             return Err(SyntaxError::BadParameter);
         }
         check_escapes(headers)?;
     }
-    let host_end = rest.find(';').unwrap_or(rest.len());
-    let (host, params) = rest.split_at_checked(host_end).ok_or(SyntaxError::BadHost)?;
-    if !host.bytes().all(is_uri_byte) {
+    let (host, params) = split_before(rest, b';');
+    if !Class::URI.has_all(host) {
         return Err(SyntaxError::BadHost);
     }
     let (host, port) = scan_host_port(host)?;
@@ -130,11 +129,11 @@ fn scan_sip<'a>(scheme: &'a str, rest: &'a str) -> Result<UriParts<'a>, SyntaxEr
 /// Checks `;name[=value]…`. An empty value is tolerated: old elements write `;lr=`.
 fn check_params(params: &str) -> Result<(), SyntaxError> {
     for (count, param) in params.split(';').skip(1).enumerate() {
-        let (name, value) = param.split_once('=').unwrap_or((param, ""));
+        let (name, value) = split_byte(param, b'=').unwrap_or((param, ""));
         if count >= MAX_PARAMS {
             return Err(SyntaxError::TooMany);
         }
-        if name.is_empty() || !name.bytes().all(is_param_byte) || !value.bytes().all(is_param_byte) {
+        if name.is_empty() || !Class::URI_PARAM.has_all(name) || !Class::URI_PARAM.has_all(value) {
             return Err(SyntaxError::BadParameter);
         }
         check_escapes(param)?;
@@ -144,25 +143,16 @@ fn check_params(params: &str) -> Result<(), SyntaxError> {
 
 /// Every `%` is followed by two hexadecimal digits.
 fn check_escapes(text: &str) -> Result<(), SyntaxError> {
-    let mut parts = text.split('%');
-    parts.next();
-    for part in parts {
+    if memchr(b'%', text.as_bytes()).is_none() {
+        return Ok(());
+    }
+    for part in text.split('%').skip(1) {
         match part.as_bytes() {
             [a, b, ..] if a.is_ascii_hexdigit() && b.is_ascii_hexdigit() => {}
             _ => return Err(SyntaxError::BadEscape),
         }
     }
     Ok(())
-}
-
-/// What may stand in a URI at all. More than the grammar has (`#`, `^`, UTF-8 come from real
-/// phones), but nothing that could end it in a header or a start line.
-fn is_uri_byte(byte: u8) -> bool {
-    byte > b' ' && byte != 0x7f && !b"<>\"".contains(&byte)
-}
-
-fn is_param_byte(byte: u8) -> bool {
-    is_uri_byte(byte) && !b",;=?".contains(&byte)
 }
 
 /// Escapes what a user part cannot hold (RFC 3261 §25.1: unreserved and user-unreserved pass).
@@ -176,7 +166,9 @@ pub(super) fn escape_user(user: &str) -> Cow<'_, str> {
 /// before it.
 pub(crate) fn escape_param(text: &str) -> Cow<'_, str> {
     let percent_too = check_escapes(text).is_err();
-    escape(text, |b| is_param_byte(b) && b != b'@' && !(percent_too && b == b'%'))
+    escape(text, |b| {
+        Class::URI_PARAM.has(b) && b != b'@' && !(percent_too && b == b'%')
+    })
 }
 
 fn escape(text: &str, passes: impl Fn(u8) -> bool) -> Cow<'_, str> {
