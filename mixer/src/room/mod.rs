@@ -1,0 +1,300 @@
+//! A room: its legs, and the commands that change them. The tick itself is in `tick`.
+//!
+//! All memory for legs, classes and events is reserved when the room is made. Deliberately absent: rights
+//! and roles; the focus decides who may do what.
+
+mod tick;
+
+use crate::announce::Announcer;
+use crate::event::EventQueue;
+use crate::limits::{DEFAULT_MAX_LEGS, MAX_TALKERS, TICK_SAMPLES};
+use crate::mix::{Frame, Limiter};
+use crate::resample::Downsampler;
+use crate::send::Role;
+use crate::share::Classes;
+use crate::speaker::ActiveSpeaker;
+use crate::stream::PACKET_BUFFER;
+use crate::{Command, Leg, LegKey, LegStats, LegUpdate, MediaEvent, RoomStats, Trash};
+use arrayvec::ArrayVec;
+use rtp_media::units::{NtpTime, Ssrc};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+/// The only way out: where a room's packets go. Called within the tick, so it must neither allocate nor block.
+pub trait Outbox {
+    /// Sends an RTP packet from the leg's RTP port.
+    fn rtp(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8]);
+    /// Sends an RTCP packet; from the RTP port when muxed.
+    fn rtcp(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8]);
+}
+
+/// Which of a leg's ports a datagram came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Port {
+    /// The RTP port; RTCP too, when muxed.
+    Rtp,
+    /// The RTCP port.
+    Rtcp,
+}
+
+/// Settings of a room.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RoomConfig {
+    /// Legs that the room takes.
+    pub max_legs: usize,
+    /// Talkers mixed at a time, at most [`MAX_TALKERS`].
+    pub max_talkers: usize,
+    /// Level in dB of full scale from which a leg is heard. Room noise lies around −55.
+    pub activity_dbfs: f32,
+    /// Bring talkers to one loudness.
+    pub normalise: bool,
+    /// RTP silence after which [`MediaEvent::Silent`] is told.
+    pub silence_timeout: Duration,
+}
+
+impl Default for RoomConfig {
+    fn default() -> Self {
+        Self {
+            max_legs: DEFAULT_MAX_LEGS,
+            max_talkers: MAX_TALKERS,
+            activity_dbfs: -50.0,
+            normalise: true,
+            silence_timeout: Duration::from_secs(15),
+        }
+    }
+}
+
+/// One room's media.
+pub struct Room {
+    config: RoomConfig,
+    /// Sorted by key.
+    #[expect(
+        clippy::vec_box,
+        reason = "legs come and go in their boxes, which must not be freed here"
+    )]
+    legs: Vec<Box<Leg>>,
+    classes: Classes,
+    events: EventQueue,
+    speaker: ActiveSpeaker,
+    announcer: Announcer,
+    tick: u64,
+    due: Option<Instant>,
+    stats: RoomStats,
+    sum: Box<Frame>,
+    work: Box<Frame>,
+    shared: SharedMix,
+    /// Places of the legs that are mixed in this tick.
+    talkers: Vec<usize>,
+    csrcs: ArrayVec<Ssrc, MAX_TALKERS>,
+    buffer: Box<[u8; PACKET_BUFFER]>,
+}
+
+/// What all listeners hear, at every rate that somebody needs.
+struct SharedMix {
+    limiter: Limiter,
+    full: Box<Frame>,
+    wide: Low,
+    narrow: Low,
+}
+
+/// The shared mix at a phone's rate.
+struct Low {
+    down: Downsampler,
+    pcm: Box<[f32]>,
+    fresh: bool,
+}
+
+impl Low {
+    fn new(factor: usize) -> Self {
+        Self {
+            down: Downsampler::new(factor),
+            pcm: vec![0.0; TICK_SAMPLES / factor].into(),
+            fresh: false,
+        }
+    }
+}
+
+impl Room {
+    /// An empty room; allocates all that it will need.
+    pub fn new(config: RoomConfig) -> Self {
+        let config = RoomConfig {
+            max_talkers: config.max_talkers.clamp(1, MAX_TALKERS),
+            ..config
+        };
+        Self {
+            config,
+            legs: Vec::with_capacity(config.max_legs),
+            classes: Classes::with_capacity(config.max_legs),
+            events: EventQueue::new(),
+            speaker: ActiveSpeaker::new(),
+            announcer: Announcer::new(),
+            tick: 0,
+            due: None,
+            stats: RoomStats::default(),
+            sum: Box::new([0.0; TICK_SAMPLES]),
+            work: Box::new([0.0; TICK_SAMPLES]),
+            shared: SharedMix {
+                limiter: Limiter::new(),
+                full: Box::new([0.0; TICK_SAMPLES]),
+                wide: Low::new(3),
+                narrow: Low::new(6),
+            },
+            talkers: Vec::with_capacity(config.max_legs),
+            csrcs: ArrayVec::new(),
+            buffer: Box::new([0; PACKET_BUFFER]),
+        }
+    }
+
+    /// Applies a command; never allocates or frees. Drop what comes back off the media thread.
+    pub fn command(&mut self, command: Command, now: Instant) -> Option<Trash> {
+        match command {
+            Command::Add(leg) => self.add(leg, now),
+            Command::Remove(key) => self.remove(key),
+            Command::Update(key, update) => Some(Trash::Update(self.update(key, update, now))),
+            Command::Mute(key, muted) => {
+                if let Some(leg) = self.leg_mut(key) {
+                    leg.muted = muted;
+                }
+                None
+            }
+            Command::SendDigit(key, digit, duration) => {
+                let tick = self.tick;
+                if let Some(leg) = self.leg_mut(key) {
+                    let clock = leg.send.settings.kind.rtp_clock_rate();
+                    leg.stream
+                        .start_digit((digit, duration), clock, &leg.events, tick + 1);
+                }
+                None
+            }
+            Command::Announce(announcement) => {
+                self.announcer.start(announcement);
+                None
+            }
+        }
+    }
+
+    /// Takes a datagram that came for a leg.
+    pub fn receive(&mut self, leg: LegKey, port: Port, from: SocketAddr, bytes: &[u8], arrival: Instant) {
+        let Ok(at) = self.place(leg) else { return };
+        if let Some(leg) = self.legs.get_mut(at) {
+            leg.receive(
+                port,
+                from,
+                bytes,
+                arrival,
+                self.config.activity_dbfs,
+                &mut self.events,
+            );
+        }
+    }
+
+    /// The next event.
+    pub fn poll_event(&mut self) -> Option<MediaEvent> {
+        self.events.pop()
+    }
+
+    /// State of a leg.
+    pub fn stats(&self, leg: LegKey) -> Option<LegStats> {
+        let at = self.place(leg).ok()?;
+        self.legs.get(at).map(|leg| leg.stats())
+    }
+
+    /// Counters of the room.
+    pub fn room_stats(&self) -> RoomStats {
+        RoomStats {
+            legs: self.legs.len(),
+            classes: self.classes.listened(),
+            events_dropped: self.events.dropped(),
+            ..self.stats
+        }
+    }
+
+    /// Keys of the legs, in order.
+    pub fn legs(&self) -> impl Iterator<Item = LegKey> + '_ {
+        self.legs.iter().map(|leg| leg.key)
+    }
+
+    /// Sends the RTCP BYE of a leg that will be removed.
+    pub fn leave(&mut self, leg: LegKey, now: Instant, wall: NtpTime, out: &mut dyn Outbox) {
+        if let Ok(at) = self.place(leg)
+            && let Some(leg) = self.legs.get_mut(at)
+        {
+            leg.stream.bye(now, wall, &mut self.buffer[..], out);
+        }
+    }
+
+    fn place(&self, key: LegKey) -> Result<usize, usize> {
+        self.legs.binary_search_by_key(&key, |leg| leg.key)
+    }
+
+    fn leg_mut(&mut self, key: LegKey) -> Option<&mut Leg> {
+        let at = self.place(key).ok()?;
+        self.legs.get_mut(at).map(Box::as_mut)
+    }
+
+    fn add(&mut self, mut leg: Box<Leg>, now: Instant) -> Option<Trash> {
+        let at = match self.place(leg.key) {
+            Err(at) if self.legs.len() < self.config.max_legs => at,
+            _ => return Some(Trash::Refused(leg)),
+        };
+        if let Some(class) = leg.send.spare.take() {
+            self.classes.deposit(class);
+        }
+        leg.send.class = self.classes.join(&leg.send.settings, leg.send.fec.percent());
+        leg.expect_from(now);
+        self.legs.insert(at, leg);
+        None
+    }
+
+    fn remove(&mut self, key: LegKey) -> Option<Trash> {
+        let at = self.place(key).ok()?;
+        let mut leg = self.legs.remove(at);
+        self.leave_class(&mut leg.send);
+        if self.speaker.forget(key) {
+            self.events.push(MediaEvent::ActiveSpeaker { leg: None });
+        }
+        Some(Trash::Leg(leg))
+    }
+
+    fn update(&mut self, key: LegKey, mut update: Box<LegUpdate>, now: Instant) -> Box<LegUpdate> {
+        let Ok(at) = self.place(key) else { return update };
+        let tick = self.tick;
+        let Some(leg) = self.legs.get_mut(at) else {
+            return update;
+        };
+        leg.expect_from(now);
+        if !leg.renegotiate(&mut update) {
+            return update;
+        }
+        let same_encoder = crate::share::ClassKey::new(&leg.send.settings, 0)
+            == crate::share::ClassKey::new(&update.send.settings, 0);
+        if same_encoder {
+            leg.send.settings = update.send.settings;
+            return update;
+        }
+        std::mem::swap(&mut leg.send, &mut update.send);
+        leg.send.fec = update.send.fec;
+        leg.codec_changed(tick);
+        self.leave_class(&mut update.send);
+        if let Some(leg) = self.legs.get_mut(at) {
+            if let Some(class) = leg.send.spare.take() {
+                self.classes.deposit(class);
+            }
+            let percent = leg.send.fec.percent();
+            leg.send.own.set_opus(&leg.send.settings.opus(percent));
+            leg.send.class = self.classes.join(&leg.send.settings, percent);
+            leg.send.fec_applied = percent;
+        }
+        update
+    }
+
+    /// Leaves the class, and takes a box of its codec along.
+    fn leave_class(&mut self, send: &mut crate::send::SendSide) {
+        if let Some(id) = send.class.take() {
+            self.classes.leave(id);
+            send.spare = self.classes.withdraw(send.settings.kind);
+        }
+        send.role = Role::Listener;
+        send.own.stop();
+    }
+}

@@ -1,0 +1,278 @@
+//! The tick: every 20 ms, from what came in to what goes out. Never allocates, frees, locks, logs or blocks.
+//!
+//! Order: drain and level all legs, choose who is mixed, sum, settle roles and classes, encode, send,
+//! report. Its cost follows the talkers; a listener costs a header and a send.
+
+use super::{Low, Outbox, Room, SharedMix};
+use crate::limits::{TICK, TICK_SAMPLES};
+use crate::mix;
+use crate::send::{Role, factor};
+use crate::stream::Batch;
+use crate::{Leg, MediaEvent};
+use arrayvec::ArrayVec;
+use rtp_media::codec::CodecKind;
+use rtp_media::units::{NtpTime, Ssrc};
+use std::time::Instant;
+
+impl Room {
+    /// Runs one tick. Call it every 20 ms, right after the datagrams that have come were given to
+    /// [`Room::receive`]. When it comes late by whole ticks, the clock advances over them.
+    pub fn tick(&mut self, now: Instant, wall: NtpTime, out: &mut dyn Outbox) {
+        self.advance(now);
+        self.listen(now);
+        self.choose();
+        let tone = self.sum_up();
+        let silent = self.talkers.is_empty() && !tone;
+        self.settle_roles(silent);
+        self.shape_shared(silent);
+        self.encode_classes(silent);
+        self.encode_talkers(tone);
+        self.send(now, wall, out);
+        self.rank();
+    }
+
+    fn advance(&mut self, now: Instant) {
+        let due = self.due.unwrap_or(now);
+        let late = now.saturating_duration_since(due);
+        let missed = u64::try_from(late.as_nanos() / TICK.as_nanos()).unwrap_or(0);
+        self.tick += 1 + missed;
+        self.due = Some(due + TICK * u32::try_from(missed + 1).unwrap_or(u32::MAX));
+        self.stats.ticks += 1;
+        self.stats.missed_ticks += missed;
+    }
+
+    fn listen(&mut self, now: Instant) {
+        let (threshold, timeout) = (self.config.activity_dbfs, self.config.silence_timeout);
+        for leg in &mut self.legs {
+            leg.begin_tick(now, threshold, timeout, &mut self.events);
+        }
+    }
+
+    /// Who is mixed: all who are audible, or the top of the ranking when they are too many.
+    fn choose(&mut self) {
+        self.talkers.clear();
+        self.talkers.extend(
+            self.legs
+                .iter()
+                .enumerate()
+                .filter(|(_, leg)| leg.audible.mixed())
+                .map(|(at, _)| at),
+        );
+        if self.talkers.len() > self.config.max_talkers {
+            let legs = &self.legs;
+            let rank = |at: &usize| legs.get(*at).map_or(f32::MIN, |leg| leg.score.rank());
+            self.talkers.sort_unstable_by(|a, b| rank(b).total_cmp(&rank(a)));
+            self.talkers.truncate(self.config.max_talkers);
+            self.talkers.sort_unstable();
+        }
+        let mut next = self.talkers.iter().copied().peekable();
+        for (at, leg) in self.legs.iter_mut().enumerate() {
+            leg.mixed = next.next_if_eq(&at).is_some();
+            leg.score.set_mixed(leg.mixed);
+        }
+        self.stats.talkers = self.talkers.len();
+    }
+
+    /// Normalises and sums the talkers, and notes who they are; whether a tone is in it too.
+    fn sum_up(&mut self) -> bool {
+        self.csrcs.clear();
+        self.sum.fill(0.0);
+        for &at in &self.talkers {
+            let Some(leg) = self.legs.get_mut(at) else {
+                continue;
+            };
+            if self.config.normalise {
+                leg.normaliser.process(leg.level_db, &mut leg.source.pcm[..]);
+            }
+            leg.audible.shape(&mut leg.source.pcm[..]);
+            mix::add(&mut self.sum, &leg.source.pcm);
+            if let Some(ssrc) = leg.remote_ssrc {
+                let _ = self.csrcs.try_push(ssrc);
+            }
+        }
+        self.announcer.add_to(&mut self.sum)
+    }
+
+    /// Who listens to a class and who has a lane of its own; the hand-overs between them.
+    fn settle_roles(&mut self, silent: bool) {
+        for class in self.classes.iter_mut() {
+            class.listeners = 0;
+        }
+        for leg in &mut self.legs {
+            let send = &mut leg.send;
+            let percent = send.fec.percent();
+            if percent != send.fec_applied {
+                send.fec_applied = percent;
+                send.own.set_opus(&send.settings.opus(percent));
+                send.class = send
+                    .class
+                    .and_then(|id| self.classes.change(id, &send.settings, percent));
+            }
+            let role = send.role.next(leg.mixed, silent);
+            let Some(class) = send.class.and_then(|id| self.classes.get_mut(id)) else {
+                continue;
+            };
+            match (send.role, role) {
+                (Role::Listener, Role::Talker { .. }) => {
+                    send.own.take_over(&class.lane);
+                    send.shaper
+                        .follow(&self.shared.limiter, self.shared.down(send.settings.kind));
+                }
+                (Role::Talker { .. }, Role::Listener) => {
+                    class.lane.take_over(&send.own);
+                    send.own.stop();
+                }
+                _ => {}
+            }
+            send.role = role;
+            if role == Role::Listener && leg.direction.sends() {
+                class.listeners += 1;
+            }
+        }
+    }
+
+    /// Limits the sum once, and brings it to the rates that are listened to.
+    fn shape_shared(&mut self, silent: bool) {
+        let (mut wide, mut narrow) = (false, false);
+        for class in self.classes.iter_mut().filter(|class| class.listeners > 0) {
+            match factor(class.kind()) {
+                3 => wide = true,
+                6 => narrow = true,
+                _ => {}
+            }
+        }
+        if !silent {
+            *self.shared.full = *self.sum;
+            self.shared.limiter.process(&mut self.shared.full);
+        }
+        let full = (!silent).then_some(&*self.shared.full);
+        self.shared.wide.process(wide, full);
+        self.shared.narrow.process(narrow, full);
+    }
+
+    fn encode_classes(&mut self, silent: bool) {
+        for class in self.classes.iter_mut() {
+            if class.listeners == 0 {
+                class.lane.stop();
+                continue;
+            }
+            let pcm = (!silent).then(|| self.shared.pcm(class.kind()));
+            self.stats.encodes += u64::from(class.lane.feed(self.tick, pcm));
+        }
+    }
+
+    /// Each talker hears the sum without itself; nothing when it talks alone.
+    fn encode_talkers(&mut self, tone: bool) {
+        let mixed = self.talkers.len();
+        for leg in &mut self.legs {
+            if leg.send.role == Role::Listener {
+                continue;
+            }
+            if !leg.direction.sends() {
+                leg.send.own.stop();
+                continue;
+            }
+            let others = mixed - usize::from(leg.mixed);
+            let send = &mut leg.send;
+            let encodes = if others == 0 && !tone {
+                send.own.feed(self.tick, None)
+            } else {
+                if leg.mixed {
+                    mix::minus(&self.sum, &leg.source.pcm, &mut self.work);
+                } else {
+                    *self.work = *self.sum;
+                }
+                let pcm = send.shaper.process(&mut self.work);
+                send.own.feed(self.tick, Some(pcm))
+            };
+            self.stats.encodes += u64::from(encodes);
+        }
+    }
+
+    fn send(&mut self, now: Instant, wall: NtpTime, out: &mut dyn Outbox) {
+        let mut without: ArrayVec<Ssrc, { crate::limits::MAX_TALKERS }> = ArrayVec::new();
+        for leg in &mut self.legs {
+            let Leg {
+                stream,
+                send,
+                direction,
+                mixed,
+                remote_ssrc,
+                ..
+            } = &mut **leg;
+            if direction.sends() {
+                let lane = match send.role {
+                    Role::Talker { .. } => Some(&send.own),
+                    Role::Listener => send
+                        .class
+                        .and_then(|id| self.classes.get(id))
+                        .map(|class| &class.lane),
+                };
+                let csrcs = if *mixed {
+                    without.clear();
+                    without.extend(
+                        self.csrcs
+                            .iter()
+                            .copied()
+                            .filter(|ssrc| Some(*ssrc) != *remote_ssrc),
+                    );
+                    &without
+                } else {
+                    &self.csrcs
+                };
+                if let Some(lane) = lane {
+                    let batch = Batch {
+                        packets: lane.packets(),
+                        tick: self.tick,
+                        span: lane.ticks_per_packet(),
+                        payload_type: send.settings.payload_type,
+                        tick_clock: send.settings.kind.rtp_clock_rate().hertz() / 50,
+                        csrcs,
+                    };
+                    stream.send_packets(&batch, now, &mut self.buffer, out);
+                }
+            }
+            stream.report(now, wall, &mut self.buffer[..], out);
+        }
+    }
+
+    fn rank(&mut self) {
+        let talkers = self.talkers.iter().filter_map(|&at| self.legs.get(at));
+        let levels = talkers.map(|leg| (leg.key, leg.score.level_db()));
+        if let Some(leg) = self.speaker.judge(levels) {
+            self.events.push(MediaEvent::ActiveSpeaker { leg });
+        }
+    }
+}
+
+impl SharedMix {
+    fn pcm(&self, kind: CodecKind) -> &[f32] {
+        match factor(kind) {
+            1 => &self.full[..],
+            3 => &self.wide.pcm,
+            _ => &self.narrow.pcm,
+        }
+    }
+
+    fn down(&self, kind: CodecKind) -> Option<&crate::resample::Downsampler> {
+        match factor(kind) {
+            1 => None,
+            3 => Some(&self.wide.down),
+            _ => Some(&self.narrow.down),
+        }
+    }
+}
+
+impl Low {
+    fn process(&mut self, needed: bool, full: Option<&[f32; TICK_SAMPLES]>) {
+        if !needed {
+            self.fresh = true;
+            return;
+        }
+        if self.fresh {
+            self.down.reset();
+            self.fresh = false;
+        }
+        self.down.process(full, &mut self.pcm);
+    }
+}
