@@ -18,7 +18,7 @@
 mod parse;
 mod write;
 
-pub use parse::{MAX_BYTES, MAX_DEPTH, ParseError};
+pub use parse::{MAX_ATTRIBUTES, MAX_BYTES, MAX_DEPTH, ParseError};
 
 /// The content type of the document.
 pub const CONTENT_TYPE: &str = "application/conference-info+xml";

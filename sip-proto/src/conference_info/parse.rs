@@ -18,6 +18,9 @@ pub const MAX_BYTES: usize = 512 * 1024;
 /// Deepest nesting read. The schema needs 8 without sidebars.
 pub const MAX_DEPTH: usize = 16;
 
+/// Most attributes of one element. Looking for repeated ones takes time by the square of their number.
+pub const MAX_ATTRIBUTES: usize = 64;
+
 /// Why a document could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
@@ -27,6 +30,9 @@ pub enum ParseError {
     /// Deeper than [`MAX_DEPTH`].
     #[error("elements are nested deeper than {MAX_DEPTH}")]
     TooDeep,
+    /// More than [`MAX_ATTRIBUTES`].
+    #[error("an element has more than {MAX_ATTRIBUTES} attributes")]
+    TooManyAttributes,
     /// Not UTF-8.
     #[error("the document is not UTF-8")]
     Encoding,
@@ -49,7 +55,7 @@ impl ParseError {
     #[must_use]
     pub fn fault(&self) -> Fault {
         match self {
-            Self::TooLong | Self::TooDeep => Fault::Limit,
+            Self::TooLong | Self::TooDeep | Self::TooManyAttributes => Fault::Limit,
             _ => Fault::Peer,
         }
     }
@@ -166,10 +172,10 @@ fn tree(xml: &[u8]) -> Result<Element, ParseError> {
         let (space, event) = reader.read_resolved_event().map_err(|_| malformed)?;
         match event {
             Event::Start(start) => {
-                tree.open(element(&space, &start).ok_or(malformed)?, malformed)?;
+                tree.open(element(&space, &start, malformed)?, malformed)?;
             }
             Event::Empty(start) => {
-                tree.open(element(&space, &start).ok_or(malformed)?, malformed)?;
+                tree.open(element(&space, &start, malformed)?, malformed)?;
                 tree.close().ok_or(malformed)?;
             }
             Event::End(_) => tree.close().ok_or(malformed)?,
@@ -232,7 +238,11 @@ impl Tree {
     }
 }
 
-fn element(space: &ResolveResult<'_>, start: &BytesStart<'_>) -> Option<Element> {
+fn element(
+    space: &ResolveResult<'_>,
+    start: &BytesStart<'_>,
+    malformed: ParseError,
+) -> Result<Element, ParseError> {
     let space = match space {
         ResolveResult::Bound(namespace) if namespace.as_ref() == NAMESPACE => Space::Conference,
         ResolveResult::Bound(namespace) if namespace.as_ref() == EXTENSION_NAMESPACE => Space::Meet,
@@ -240,14 +250,17 @@ fn element(space: &ResolveResult<'_>, start: &BytesStart<'_>) -> Option<Element>
     };
     let mut attributes = Vec::new();
     for attribute in start.attributes() {
-        let attribute = attribute.ok()?;
+        if attributes.len() == MAX_ATTRIBUTES {
+            return Err(ParseError::TooManyAttributes);
+        }
+        let attribute = attribute.map_err(|_| malformed)?;
         let value = attribute
             .normalized_value(quick_xml::XmlVersion::default())
-            .ok()?;
+            .map_err(|_| malformed)?;
         attributes.push((attribute.key.as_ref().to_owned(), value.into_owned()));
     }
     let name = start.local_name().as_ref().to_owned();
-    Some(Element {
+    Ok(Element {
         space,
         name,
         attributes,

@@ -224,6 +224,14 @@ fn bad_documents_are_refused() {
             "NotConferenceInfo",
         ),
         (wrap(&"<x>".repeat(1_000)), "TooDeep"),
+        (
+            wrap(&format!(
+                "<x{}/>",
+                (0..65).map(|n| format!(" a{n}=''")).collect::<String>()
+            )),
+            "TooManyAttributes",
+        ),
+        (wrap("<x a='1' a='2'/>"), "NotWellFormed"),
         (wrap(&"x".repeat(MAX_BYTES)), "TooLong"),
     ];
     for (xml, expected) in cases {

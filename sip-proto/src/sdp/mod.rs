@@ -2,7 +2,7 @@
 //!
 //! A description is kept as the lines it was made of: unknown line types and attributes survive in their
 //! place, and what is printed is what was read, except that every line ends in CRLF and that surplus spaces
-//! inside `o=`, `c=` and `m=` are gone. Meaning is read on demand by the views in [`attributes`]: a line that a
+//! inside `o=`, `c=` and `m=` are gone. Meaning is read on demand by the typed views ([`attributes`]): a line that a
 //! view cannot understand costs that view, never the whole description.
 //!
 //! [`offer_answer`] is the state machine of RFC 3264 over these descriptions.
@@ -17,6 +17,7 @@ mod model;
 pub mod offer_answer;
 mod opus;
 mod parse;
+mod views;
 mod write;
 
 pub use attributes::{Direction, Fmtp, Group, RtcpPort, RtpMap};
