@@ -7,6 +7,7 @@
 
 mod algorithm;
 mod client;
+mod nonce;
 mod server;
 
 pub use algorithm::{Algorithm, Ha1, ha1};
