@@ -366,7 +366,7 @@ mod tests {
     fn a_received_event_is_one_at_either_clock() {
         for clock in [CLOCK, SampleRate::HZ_48000] {
             let mut receiver = Receiver::new();
-            let now = Instant::now();
+            let now = crate::units::any_instant();
             hear(&mut receiver, &packets('#', 160, clock, 0xffff_ff00), clock, now);
             assert_eq!(all(&mut receiver), [('#', 160)], "{clock:?}");
             hear(&mut receiver, &packets('#', 80, clock, 0x100), clock, now);
@@ -381,7 +381,7 @@ mod tests {
     #[test]
     fn a_lost_end_is_ended_by_time() {
         let mut receiver = Receiver::new();
-        let now = Instant::now();
+        let now = crate::units::any_instant();
         hear(&mut receiver, &packets('1', 100, CLOCK, 0)[..3], CLOCK, now);
         assert_eq!(receiver.held().map(|(event, _)| event.digit()), Some('1'));
         let (due, _) = receiver.poll_timeout().unwrap();
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn a_lost_end_is_ended_by_the_next_event() {
         let mut receiver = Receiver::new();
-        let now = Instant::now();
+        let now = crate::units::any_instant();
         hear(&mut receiver, &packets('1', 100, CLOCK, 0)[..4], CLOCK, now);
         hear(&mut receiver, &packets('2', 100, CLOCK, 2000)[6..], CLOCK, now);
         assert_eq!(all(&mut receiver), [('1', 80), ('2', 100)]);
@@ -407,7 +407,7 @@ mod tests {
     #[test]
     fn only_one_end_packet_is_enough_and_reordering_is_harmless() {
         let mut receiver = Receiver::new();
-        let now = Instant::now();
+        let now = crate::units::any_instant();
         let sent = packets('9', 100, CLOCK, 0);
         hear(
             &mut receiver,
@@ -425,7 +425,7 @@ mod tests {
     #[test]
     fn a_long_event_goes_on_in_segments() {
         let mut receiver = Receiver::new();
-        let now = Instant::now();
+        let now = crate::units::any_instant();
         receiver.on_packet(&[3, 10, 0xff, 0xff], RtpTimestamp(0), SampleRate::HZ_48000, now);
         receiver.on_packet(
             &[3, 10, 0x10, 0x00],
@@ -445,7 +445,7 @@ mod tests {
     #[test]
     fn another_source_starts_anew() {
         let mut receiver = Receiver::new();
-        let now = Instant::now();
+        let now = crate::units::any_instant();
         hear(&mut receiver, &packets('1', 100, CLOCK, 9000), CLOCK, now);
         receiver.reset();
         hear(&mut receiver, &packets('2', 100, CLOCK, 100), CLOCK, now);
@@ -455,7 +455,7 @@ mod tests {
     #[test]
     fn bad_payloads_and_a_full_queue_are_harmless() {
         let mut receiver = Receiver::new();
-        let now = Instant::now();
+        let now = crate::units::any_instant();
         for payload in [&[][..], &[1, 2, 3], &[17, 0x80, 0, 1], &[255, 0, 0, 0]] {
             receiver.on_packet(payload, RtpTimestamp(5), CLOCK, now);
         }
@@ -475,7 +475,7 @@ mod tests {
         ) {
             let clock = if wide { SampleRate::HZ_48000 } else { CLOCK };
             let mut receiver = Receiver::new();
-            let now = Instant::now();
+            let now = crate::units::any_instant();
             let mut fate = losses.iter().cycle();
             let mut heard = Vec::new();
             let mut expected = Vec::new();

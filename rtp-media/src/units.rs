@@ -213,6 +213,16 @@ pub const fn from_short_ntp(value: u32) -> Duration {
     Duration::from_nanos(((value as u64) * 1_000_000_000) >> 16)
 }
 
+/// Some moment for tests to count from.
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an Instant can be had in no other way; tests add to it"
+)]
+pub(crate) fn any_instant() -> std::time::Instant {
+    std::time::Instant::now()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

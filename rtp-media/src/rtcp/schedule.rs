@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn intervals_keep_their_bounds_and_their_mean() {
-        let start = Instant::now();
+        let start = crate::units::any_instant();
         let mut gaps = Vec::new();
         for seed in 0..20 {
             let times = run(schedule(seed, start), start, Duration::from_secs(600));
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn two_seeds_do_not_march_in_step() {
-        let start = Instant::now();
+        let start = crate::units::any_instant();
         let span = Duration::from_secs(60);
         assert_ne!(
             run(schedule(1, start), start, span),
@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_thin_session_reports_more_rarely() {
-        let start = Instant::now();
+        let start = crate::units::any_instant();
         let thin = Schedule::new(ChaCha8Rng::from_seed([1; 32]), 1600, start);
         let reports = run(thin, start, Duration::from_secs(600)).len();
         assert!(
@@ -194,7 +194,7 @@ mod tests {
 
     #[test]
     fn hastened_timer_needs_no_reconsideration() {
-        let start = Instant::now();
+        let start = crate::units::any_instant();
         let mut schedule = schedule(3, start);
         assert!(!schedule.expired(start, 2, true));
         schedule.hasten(start);
