@@ -12,10 +12,15 @@ use std::io::{BufRead, IsTerminal, Write};
 
 /// Executes a user command and gives the text for standard output.
 pub fn run(command: &UserCommand, config: &Config) -> Result<String, StartError> {
-    std::fs::create_dir_all(&config.data_dir)
-        .map_err(|source| StartError::DataDir { path: config.data_dir.clone(), source })?;
+    std::fs::create_dir_all(&config.data_dir).map_err(|source| StartError::DataDir {
+        path: config.data_dir.clone(),
+        source,
+    })?;
     let path = Store::file(&config.data_dir);
-    let refused = |source| StartError::Store { path: path.clone(), source };
+    let refused = |source| StartError::Store {
+        path: path.clone(),
+        source,
+    };
     let mut database = store::open(&path).map_err(refused)?;
     let realm = &config.sip.realm;
     match command {
@@ -23,7 +28,9 @@ pub fn run(command: &UserCommand, config: &Config) -> Result<String, StartError>
             check_name(name)?;
             let password = read_password(name, *password_stdin)?;
             let account = hashed(name, realm, &password);
-            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            let now = std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .unwrap_or_default();
             let at = i64::try_from(now.as_millis()).unwrap_or(i64::MAX);
             store::add_account(&mut database, &account, at).map_err(refused)?;
             Ok(format!("account {name} is ready in realm {realm}\n"))
@@ -56,7 +63,11 @@ fn hashed(user: &str, realm: &str, password: &str) -> AccountRow {
         let secret = ha1(algorithm, user, realm, password);
         (algorithm.as_str().to_owned(), secret.as_hex().to_owned())
     };
-    AccountRow { realm: realm.to_owned(), user: user.to_owned(), ha1: algorithms.map(hash).to_vec() }
+    AccountRow {
+        realm: realm.to_owned(),
+        user: user.to_owned(),
+        ha1: algorithms.map(hash).to_vec(),
+    }
 }
 
 fn read_password(name: &str, plain: bool) -> Result<String, UserError> {
@@ -67,11 +78,19 @@ fn read_password(name: &str, plain: bool) -> Result<String, UserError> {
         return not_empty(line.trim_end_matches(['\r', '\n']).to_owned());
     }
     let first = not_empty(prompt(&format!("Password for {name}: "))?)?;
-    if first == prompt("Once more: ")? { Ok(first) } else { Err(UserError::Mismatch) }
+    if first == prompt("Once more: ")? {
+        Ok(first)
+    } else {
+        Err(UserError::Mismatch)
+    }
 }
 
 fn not_empty(password: String) -> Result<String, UserError> {
-    if password.is_empty() { Err(UserError::EmptyPassword) } else { Ok(password) }
+    if password.is_empty() {
+        Err(UserError::EmptyPassword)
+    } else {
+        Ok(password)
+    }
 }
 
 /// Reads a line without echo; the terminal is put back in any case.
@@ -110,6 +129,10 @@ mod tests {
         let row = hashed("ann", "meet", "s3cret");
         let names: Vec<&str> = row.ha1.iter().map(|(a, _)| a.as_str()).collect();
         assert_eq!(names, ["MD5", "SHA-256", "SHA-512-256"]);
-        assert!(row.ha1.iter().all(|(_, h)| h.len() >= 32 && !h.contains("s3cret")));
+        assert!(
+            row.ha1
+                .iter()
+                .all(|(_, h)| h.len() >= 32 && !h.contains("s3cret"))
+        );
     }
 }

@@ -86,7 +86,9 @@ impl StartError {
         match self {
             Self::Config(_) | Self::User(_) => 2,
             Self::Listen { .. } => 3,
-            Self::DataDir { .. } | Self::DataDirLocked { .. } | Self::Store { .. } | Self::Capture { .. } => 4,
+            Self::DataDir { .. } | Self::DataDirLocked { .. } | Self::Store { .. } | Self::Capture { .. } => {
+                4
+            }
             Self::System(_) => 1,
         }
     }

@@ -59,18 +59,25 @@ pub fn load_from(cli: &Cli, environment: impl Fn(&str) -> Option<String>) -> Res
     };
     for (name, keys, shape) in environment_keys()? {
         let Some(text) = environment(&name) else { continue };
-        let value = parse_value(&text, &shape)
-            .map_err(|message| ConfigError::Environment { name: name.clone(), message })?;
+        let value = parse_value(&text, &shape).map_err(|message| ConfigError::Environment {
+            name: name.clone(),
+            message,
+        })?;
         insert(&mut table, &keys, value);
         // Each variable is checked by itself, so that the message can name it.
         table
             .clone()
             .try_into::<Config>()
-            .map_err(|e| ConfigError::Environment { name, message: e.message().to_owned() })?;
+            .map_err(|e| ConfigError::Environment {
+                name,
+                message: e.message().to_owned(),
+            })?;
     }
     let mut config: Config = table
         .try_into()
-        .map_err(|e: toml::de::Error| ConfigError::Invalid { message: e.message().to_owned() })?;
+        .map_err(|e: toml::de::Error| ConfigError::Invalid {
+            message: e.message().to_owned(),
+        })?;
     cli.apply(&mut config);
     validate(&config)?;
     Ok(config)
@@ -87,11 +94,18 @@ pub fn to_toml(config: &Config) -> Result<String, ConfigError> {
 }
 
 fn read_file(path: &Path) -> Result<Table, ConfigError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
     let at = |e: toml::de::Error| {
         let (line, column) = position(&text, e.span().map_or(0, |s| s.start));
-        ConfigError::File { path: path.to_owned(), line, column, message: e.message().to_owned() }
+        ConfigError::File {
+            path: path.to_owned(),
+            line,
+            column,
+            message: e.message().to_owned(),
+        }
     };
     // Parsed twice: as the typed form, whose errors carry the place, and as the table that the
     // environment is laid over.
@@ -113,7 +127,11 @@ fn environment_keys() -> Result<Vec<EnvironmentKey>, ConfigError> {
     for (key, value) in Table::try_from(Config::default())? {
         match value {
             Value::Table(section) => keys.extend(section.into_iter().map(|(inner, value)| {
-                (format!("MEET_{}_{}", key, inner).to_uppercase(), vec![key.clone(), inner], value)
+                (
+                    format!("MEET_{}_{}", key, inner).to_uppercase(),
+                    vec![key.clone(), inner],
+                    value,
+                )
             })),
             value => keys.push((format!("MEET_{key}").to_uppercase(), vec![key], value)),
         }
@@ -128,9 +146,10 @@ fn parse_value(text: &str, shape: &Value) -> Result<Value, String> {
             "false" | "0" | "no" | "" => Ok(Value::Boolean(false)),
             _ => Err(format!("`{text}` is not true or false")),
         },
-        Value::Integer(_) => {
-            text.parse().map(Value::Integer).map_err(|_| format!("`{text}` is not a whole number"))
-        }
+        Value::Integer(_) => text
+            .parse()
+            .map(Value::Integer)
+            .map_err(|_| format!("`{text}` is not a whole number")),
         Value::Array(_) => Ok(Value::Array(
             text.split(',')
                 .map(str::trim)
@@ -148,7 +167,9 @@ fn insert(table: &mut Table, keys: &[String], value: Value) {
             table.insert(key.clone(), value);
         }
         [section, key] => {
-            let entry = table.entry(section.clone()).or_insert_with(|| Value::Table(Table::new()));
+            let entry = table
+                .entry(section.clone())
+                .or_insert_with(|| Value::Table(Table::new()));
             if let Value::Table(inner) = entry {
                 inner.insert(key.clone(), value);
             }
@@ -163,13 +184,22 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
         return invalid("`listen` is empty: give at least one address like 127.0.0.1:5060".into());
     }
     if config.media.opus_complexity > 10 {
-        return invalid(format!("media.opus_complexity = {} is not 0 to 10", config.media.opus_complexity));
+        return invalid(format!(
+            "media.opus_complexity = {} is not 0 to 10",
+            config.media.opus_complexity
+        ));
     }
     if !(6_000..=510_000).contains(&config.media.opus_bitrate) {
-        return invalid(format!("media.opus_bitrate = {} is not 6000 to 510000", config.media.opus_bitrate));
+        return invalid(format!(
+            "media.opus_bitrate = {} is not 6000 to 510000",
+            config.media.opus_bitrate
+        ));
     }
     if !(1..=15).contains(&config.media.talkers) {
-        return invalid(format!("media.talkers = {} is not 1 to 15 (a CSRC list)", config.media.talkers));
+        return invalid(format!(
+            "media.talkers = {} is not 1 to 15 (a CSRC list)",
+            config.media.talkers
+        ));
     }
     if config.media.shards > 64 {
         return invalid(format!("media.shards = {} is more than 64", config.media.shards));
@@ -238,23 +268,41 @@ mod tests {
 
     #[test]
     fn bad_environment_names_the_variable() {
-        let error = load_from(&cli(&[]), |name| (name == "MEET_LISTEN").then(|| "nowhere".into())).unwrap_err();
+        let error = load_from(&cli(&[]), |name| {
+            (name == "MEET_LISTEN").then(|| "nowhere".into())
+        })
+        .unwrap_err();
         assert!(error.to_string().contains("MEET_LISTEN"), "{error}");
-        let error = load_from(&cli(&[]), |n| (n == "MEET_MEETINGS_MAX_ROOMS").then(|| "x".into())).unwrap_err();
+        let error = load_from(&cli(&[]), |n| {
+            (n == "MEET_MEETINGS_MAX_ROOMS").then(|| "x".into())
+        })
+        .unwrap_err();
         assert!(error.to_string().contains("MEET_MEETINGS_MAX_ROOMS"), "{error}");
     }
 
     #[test]
     fn out_of_range_values_are_refused() {
-        for text in ["listen = []", "[media]\nopus_complexity = 11", "[api]\ntokens = [\"short\"]", "[media]\ntalkers = 16"] {
+        for text in [
+            "listen = []",
+            "[media]\nopus_complexity = 11",
+            "[api]\ntokens = [\"short\"]",
+            "[media]\ntalkers = 16",
+        ] {
             let file = file(text);
-            assert!(load_from(&cli(&["--config", file.path().to_str().unwrap()]), |_| None).is_err(), "{text}");
+            assert!(
+                load_from(&cli(&["--config", file.path().to_str().unwrap()]), |_| None).is_err(),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn printed_form_reads_back() {
-        let mut config = Config { lan: true, http: super::super::HttpListen::Off, ..Config::default() };
+        let mut config = Config {
+            lan: true,
+            http: super::super::HttpListen::Off,
+            ..Config::default()
+        };
         config.media.shards = 2;
         let back: Config = toml::from_str(&to_toml(&config).unwrap()).unwrap();
         assert_eq!(back, config);
@@ -262,6 +310,10 @@ mod tests {
 
     #[test]
     fn the_manual_names_every_environment_variable_rule() {
-        assert!(from_environment_names().unwrap().contains(&"MEET_SIP_ALLOW_MD5".to_owned()));
+        assert!(
+            from_environment_names()
+                .unwrap()
+                .contains(&"MEET_SIP_ALLOW_MD5".to_owned())
+        );
     }
 }

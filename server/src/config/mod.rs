@@ -84,7 +84,10 @@ impl std::str::FromStr for HttpListen {
         match text {
             "auto" => Ok(Self::Auto),
             "off" => Ok(Self::Off),
-            other => other.parse().map(Self::At).map_err(|_| HttpListenError(other.to_owned())),
+            other => other
+                .parse()
+                .map(Self::At)
+                .map_err(|_| HttpListenError(other.to_owned())),
         }
     }
 }
@@ -118,7 +121,10 @@ pub struct LogConfig {
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { level: "info".into(), format: LogFormat::Auto }
+        Self {
+            level: "info".into(),
+            format: LogFormat::Auto,
+        }
     }
 }
 
@@ -183,7 +189,10 @@ pub struct ApiConfig {
 
 impl std::fmt::Debug for ApiConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ApiConfig").field("tokens", &self.tokens.len()).field("hosts", &self.hosts).finish()
+        f.debug_struct("ApiConfig")
+            .field("tokens", &self.tokens.len())
+            .field("hosts", &self.hosts)
+            .finish()
     }
 }
 
@@ -239,7 +248,13 @@ pub struct MediaConfig {
 
 impl Default for MediaConfig {
     fn default() -> Self {
-        Self { shards: 0, opus_complexity: 5, opus_bitrate: 32_000, talkers: 15, normalise: true }
+        Self {
+            shards: 0,
+            opus_complexity: 5,
+            opus_bitrate: 32_000,
+            talkers: 15,
+            normalise: true,
+        }
     }
 }
 
@@ -305,7 +320,10 @@ mod tests {
 
     #[test]
     fn http_follows_listen_in_lan_mode_only() {
-        let mut config = Config { listen: vec!["192.0.2.1:5060".parse().unwrap()], ..Config::default() };
+        let mut config = Config {
+            listen: vec!["192.0.2.1:5060".parse().unwrap()],
+            ..Config::default()
+        };
         assert_eq!(config.http_address(), Some("127.0.0.1:8080".parse().unwrap()));
         config.lan = true;
         assert_eq!(config.http_address(), Some("192.0.2.1:8080".parse().unwrap()));

@@ -29,7 +29,13 @@ impl SipListener {
             let tcp = tcp(address)?;
             let bound = tcp.local_addr()?;
             match udp(bound) {
-                Ok(udp) => return Ok(Self { address: bound, udp, tcp }),
+                Ok(udp) => {
+                    return Ok(Self {
+                        address: bound,
+                        udp,
+                        tcp,
+                    });
+                }
                 Err(error) if address.port() == 0 && error.kind() == io::ErrorKind::AddrInUse => last = error,
                 Err(error) => return Err(error),
             }
@@ -74,7 +80,10 @@ mod tests {
     fn one_port_for_both_and_no_second_server() {
         for ip in ["127.0.0.1:0", "[::1]:0"] {
             let first = SipListener::bind(ip.parse().unwrap()).unwrap();
-            assert_eq!(first.udp.local_addr().unwrap().port(), first.tcp.local_addr().unwrap().port());
+            assert_eq!(
+                first.udp.local_addr().unwrap().port(),
+                first.tcp.local_addr().unwrap().port()
+            );
             let error = SipListener::bind(first.address).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
         }

@@ -28,7 +28,8 @@ impl Routes {
         }
         let Ok(ip) = ask(remote) else { return bound };
         if self.known.len() >= ROUTE_CACHE {
-            self.known.retain(|_, (_, since)| now.saturating_duration_since(*since) < ROUTE_AGE);
+            self.known
+                .retain(|_, (_, since)| now.saturating_duration_since(*since) < ROUTE_AGE);
         }
         if self.known.len() < ROUTE_CACHE {
             self.known.insert(remote.ip(), (ip, now));
@@ -60,13 +61,19 @@ mod tests {
         let local = routes.local("0.0.0.0:5060".parse().unwrap(), remote, now);
         assert_eq!(local, "127.0.0.1:5060".parse().unwrap());
         assert_eq!(routes.known.len(), 1);
-        assert_eq!(routes.local("0.0.0.0:5070".parse().unwrap(), remote, now).port(), 5070);
+        assert_eq!(
+            routes.local("0.0.0.0:5070".parse().unwrap(), remote, now).port(),
+            5070
+        );
     }
 
     #[test]
     fn a_bound_address_is_kept() {
         let bound = "192.0.2.7:5060".parse().unwrap();
         let mut routes = Routes::default();
-        assert_eq!(routes.local(bound, "127.0.0.1:9".parse().unwrap(), Instant::now()), bound);
+        assert_eq!(
+            routes.local(bound, "127.0.0.1:9".parse().unwrap(), Instant::now()),
+            bound
+        );
     }
 }

@@ -73,7 +73,12 @@ impl Streams {
             let bound = listener.local_addr()?;
             tokio::spawn(accept(listener, bound, shared.clone()));
         }
-        Ok(Self { shared, writers: HashMap::new(), by_remote: HashMap::new(), dialling: HashMap::new() })
+        Ok(Self {
+            shared,
+            writers: HashMap::new(),
+            by_remote: HashMap::new(),
+            dialling: HashMap::new(),
+        })
     }
 
     /// A connection task reports that it runs.
@@ -154,7 +159,10 @@ impl Seat {
         }
         *here += 1;
         shared.metrics.tcp_connections.inc();
-        Some(Self { ip, shared: shared.clone() })
+        Some(Self {
+            ip,
+            shared: shared.clone(),
+        })
     }
 }
 
@@ -193,7 +201,9 @@ async fn accept(listener: TcpListener, bound: SocketAddr, shared: Shared) {
             shared.metrics.sip_dropped.inc();
             continue;
         };
-        let local = socket.local_addr().unwrap_or_else(|_| routes.local(bound, remote, Instant::now()));
+        let local = socket
+            .local_addr()
+            .unwrap_or_else(|_| routes.local(bound, remote, Instant::now()));
         let shared = shared.clone();
         tokio::spawn(async move {
             prepare(&socket);
@@ -247,8 +257,18 @@ async fn run(
 ) {
     let shared = seat.shared.clone();
     let id = ConnectionId(shared.next_id.fetch_add(1, Ordering::Relaxed));
-    let flow = Flow { transport: shared.transport.transport(), local, remote, connection: Some(id) };
-    if shared.wire.send(WireInput::Opened { flow, writer }).await.is_err() {
+    let flow = Flow {
+        transport: shared.transport.transport(),
+        local,
+        remote,
+        connection: Some(id),
+    };
+    if shared
+        .wire
+        .send(WireInput::Opened { flow, writer })
+        .await
+        .is_err()
+    {
         return;
     }
     let (reader, sink) = tokio::io::split(stream);
@@ -271,7 +291,15 @@ async fn read(mut reader: tokio::io::ReadHalf<Box<dyn ByteStream>>, id: Connecti
         patience = shared.limits.idle;
         shared.metrics.sip_received(shared.transport.transport());
         let bytes = buffer.get(..length).unwrap_or_default().to_vec();
-        if shared.wire.send(WireInput::Stream { connection: id, bytes }).await.is_err() {
+        if shared
+            .wire
+            .send(WireInput::Stream {
+                connection: id,
+                bytes,
+            })
+            .await
+            .is_err()
+        {
             return;
         }
     }

@@ -6,11 +6,13 @@ use std::net::IpAddr;
 
 use sip_proto::endpoint::Flow;
 use sip_proto::headers::Reason;
-use sip_proto::message::{HeaderName, Headers, StatusCode};
+use sip_proto::message::{HeaderName, Headers, Method, StatusCode};
 use sip_proto::uri::{Host, Uri};
 
+use super::body;
 use super::limits;
 use super::names::RoomName;
+use super::policy;
 use super::record::LeaveReason;
 
 /// The event package of RFC 4575.
@@ -91,6 +93,16 @@ pub fn call_info(url: &str, token: Option<&str>) -> String {
         Some(token) => format!("<{url}>;purpose={API_PURPOSE};token={token}"),
         None => format!("<{url}>;purpose={API_PURPOSE}"),
     }
+}
+
+/// What an answer to OPTIONS says about us (RFC 3261 §11.2).
+pub fn add_capabilities(headers: &mut Headers) {
+    let methods: Vec<&str> = policy::ALLOWED_METHODS.iter().map(Method::as_str).collect();
+    headers.set(HeaderName::Allow, methods.join(", "));
+    headers.set(HeaderName::Accept, body::SDP);
+    headers.set(HeaderName::AcceptEncoding, "identity");
+    headers.set(HeaderName::AcceptLanguage, "en");
+    headers.set(HeaderName::AllowEvents, CONFERENCE_EVENT);
 }
 
 /// RFC 3326 Reason of a BYE, or none where the BYE explains itself.

@@ -13,12 +13,11 @@ use std::time::Instant;
 
 use sip_proto::endpoint::{Flow, ServerTx, SessionId, SubscriptionId};
 use sip_proto::headers::Authorization;
-use sip_proto::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
+use sip_proto::message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_proto::uri::Uri;
 
 use super::admission::{Caller, Verdict};
 use super::answers::{self, Rejection};
-use super::body;
 use super::command::SipCommand;
 use super::directory::Standing;
 use super::focus::{Focus, Stage};
@@ -372,18 +371,11 @@ impl Focus {
         };
         let headers = &mut response.headers;
         headers.set(HeaderName::Contact, contact);
-        headers.set(HeaderName::Accept, body::SDP);
-        headers.set(HeaderName::AcceptEncoding, "identity");
-        headers.set(HeaderName::AcceptLanguage, "en");
-        headers.set(HeaderName::AllowEvents, answers::CONFERENCE_EVENT);
-        self.add_api_url(headers);
-        Ok(response)
-    }
-
-    fn add_api_url(&self, headers: &mut Headers) {
+        answers::add_capabilities(headers);
         if let Some(url) = &self.settings.api_url {
             headers.set(HeaderName::CallInfo, answers::call_info(url, None));
         }
+        Ok(response)
     }
 
     fn target(&self, uri: &Uri) -> Target {

@@ -4,7 +4,22 @@
 
 use std::net::IpAddr;
 
+use sip_proto::message::Method;
+
 use super::names::RoomName;
+
+/// The methods that the server takes: Allow, in the endpoint's configuration and in answers.
+pub const ALLOWED_METHODS: &[Method] = &[
+    Method::Invite,
+    Method::Ack,
+    Method::Bye,
+    Method::Cancel,
+    Method::Options,
+    Method::Register,
+    Method::Update,
+    Method::Info,
+    Method::Subscribe,
+];
 
 /// Whether a source belongs to the local network: loopback, RFC 1918, link-local
 /// (169.254/16, fe80::/10) and ULA (fc00::/7). An IPv4-mapped address is judged as IPv4.

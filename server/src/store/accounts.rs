@@ -17,15 +17,20 @@ pub struct AccountRow {
 impl std::fmt::Debug for AccountRow {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // A hash is as good as the password on the wire: it is never printed.
-        f.debug_struct("AccountRow").field("realm", &self.realm).field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("AccountRow")
+            .field("realm", &self.realm)
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
 /// Adds an account or replaces its hashes.
 pub fn add_account(connection: &mut Connection, account: &AccountRow, at_ms: i64) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
-    transaction
-        .execute("DELETE FROM account WHERE realm = ?1 AND user = ?2", params![account.realm, account.user])?;
+    transaction.execute(
+        "DELETE FROM account WHERE realm = ?1 AND user = ?2",
+        params![account.realm, account.user],
+    )?;
     for (algorithm, ha1) in &account.ha1 {
         transaction.execute(
             "INSERT INTO account (realm, user, algorithm, ha1, created_ms) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -40,15 +45,19 @@ pub fn add_account(connection: &mut Connection, account: &AccountRow, at_ms: i64
 pub fn list_accounts(connection: &Connection, realm: &str) -> Result<Vec<String>, StoreError> {
     let mut statement =
         connection.prepare("SELECT DISTINCT user FROM account WHERE realm = ?1 ORDER BY user")?;
-    let users = statement.query_map([realm], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let users = statement
+        .query_map([realm], |row| row.get(0))?
+        .collect::<Result<_, _>>()?;
     Ok(users)
 }
 
 /// Removes an account and its registrations; `false`: there was none.
 pub fn remove_account(connection: &mut Connection, realm: &str, user: &str) -> Result<bool, StoreError> {
     let transaction = connection.transaction()?;
-    let gone = transaction
-        .execute("DELETE FROM account WHERE realm = ?1 AND user = ?2", params![realm, user])?;
+    let gone = transaction.execute(
+        "DELETE FROM account WHERE realm = ?1 AND user = ?2",
+        params![realm, user],
+    )?;
     let prefix = format!("sip:{user}@");
     transaction.execute(
         "DELETE FROM binding WHERE substr(aor, 1, length(?1)) = ?1",
@@ -58,11 +67,20 @@ pub fn remove_account(connection: &mut Connection, realm: &str, user: &str) -> R
     Ok(gone > 0)
 }
 
-pub(super) fn find(connection: &Connection, realm: &str, user: &str) -> Result<Option<AccountRow>, StoreError> {
-    let mut statement = connection
-        .prepare_cached("SELECT algorithm, ha1 FROM account WHERE realm = ?1 AND user = ?2 ORDER BY algorithm")?;
+pub(super) fn find(
+    connection: &Connection,
+    realm: &str,
+    user: &str,
+) -> Result<Option<AccountRow>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT algorithm, ha1 FROM account WHERE realm = ?1 AND user = ?2 ORDER BY algorithm",
+    )?;
     let ha1: Vec<(String, String)> = statement
         .query_map([realm, user], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    Ok((!ha1.is_empty()).then(|| AccountRow { realm: realm.to_owned(), user: user.to_owned(), ha1 }))
+    Ok((!ha1.is_empty()).then(|| AccountRow {
+        realm: realm.to_owned(),
+        user: user.to_owned(),
+        ha1,
+    }))
 }

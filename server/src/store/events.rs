@@ -53,42 +53,89 @@ pub(super) fn query(connection: &Connection, query: &EventQuery) -> Result<Vec<E
 }
 
 /// Writes one fact; `run` tells this run's rooms from those of earlier runs.
-pub(super) fn write(connection: &Connection, run: i64, at: i64, record: &StoreRecord) -> Result<(), StoreError> {
+pub(super) fn write(
+    connection: &Connection,
+    run: i64,
+    at: i64,
+    record: &StoreRecord,
+) -> Result<(), StoreError> {
     match record {
-        StoreRecord::MeetingCreated { room, name, subject, creator } => {
+        StoreRecord::MeetingCreated {
+            room,
+            name,
+            subject,
+            creator,
+        } => {
             connection
                 .prepare_cached(
                     "INSERT INTO meeting (run, room, name, subject, creator, created_ms)
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
                 )?
                 .execute(params![run, as_i64(room.0), name, subject, creator, at])?;
-            insert(connection, at, "meeting-created", name, None, &json!({"subject": subject, "creator": creator}))
+            insert(
+                connection,
+                at,
+                "meeting-created",
+                name,
+                None,
+                &json!({"subject": subject, "creator": creator}),
+            )
         }
         StoreRecord::MeetingEnded { room, name, reason } => {
             connection
                 .prepare_cached("UPDATE meeting SET ended_ms = ?3, reason = ?4 WHERE run = ?1 AND room = ?2")?
                 .execute(params![run, as_i64(room.0), at, reason.as_str()])?;
-            insert(connection, at, "meeting-ended", name, None, &json!({"reason": reason.as_str()}))
+            insert(
+                connection,
+                at,
+                "meeting-ended",
+                name,
+                None,
+                &json!({"reason": reason.as_str()}),
+            )
         }
-        StoreRecord::PersonJoined { name, leg, display, uri, account, user_agent, call_id, .. } => {
+        StoreRecord::PersonJoined {
+            name,
+            leg,
+            display,
+            uri,
+            account,
+            user_agent,
+            call_id,
+            ..
+        } => {
             let detail = json!({
                 "leg": leg.0, "uri": uri, "account": account, "user_agent": user_agent, "call_id": call_id,
             });
             insert(connection, at, "person-joined", name, Some(display), &detail)
         }
-        StoreRecord::PersonLeft { name, leg, display, reason, .. } => {
+        StoreRecord::PersonLeft {
+            name,
+            leg,
+            display,
+            reason,
+            ..
+        } => {
             let detail = json!({"leg": leg.0, "reason": reason.as_str()});
             insert(connection, at, "person-left", name, Some(display), &detail)
         }
         StoreRecord::Bindings { aor, bindings } => {
-            connection.prepare_cached("DELETE FROM binding WHERE aor = ?1")?.execute([aor])?;
+            connection
+                .prepare_cached("DELETE FROM binding WHERE aor = ?1")?
+                .execute([aor])?;
             let mut statement = connection.prepare_cached(
                 "INSERT OR REPLACE INTO binding (aor, contact, expires_ms, call_id, cseq)
                  VALUES (?1, ?2, ?3, ?4, ?5)",
             )?;
             for binding in bindings {
                 let expires = at.saturating_add(i64::from(binding.expires).saturating_mul(1000));
-                statement.execute(params![aor, binding.contact, expires, binding.call_id, binding.cseq])?;
+                statement.execute(params![
+                    aor,
+                    binding.contact,
+                    expires,
+                    binding.call_id,
+                    binding.cseq
+                ])?;
             }
             Ok(())
         }
@@ -104,7 +151,9 @@ fn insert(
     detail: &Value,
 ) -> Result<(), StoreError> {
     connection
-        .prepare_cached("INSERT INTO event (at_ms, kind, meeting, person, detail) VALUES (?1, ?2, ?3, ?4, ?5)")?
+        .prepare_cached(
+            "INSERT INTO event (at_ms, kind, meeting, person, detail) VALUES (?1, ?2, ?3, ?4, ?5)",
+        )?
         .execute(params![at, kind, meeting, person, detail.to_string()])?;
     Ok(())
 }

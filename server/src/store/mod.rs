@@ -69,12 +69,19 @@ impl Store {
             .name("store".into())
             .spawn(move || worker::run(connection, &jobs, &counters))
             .map_err(|_| StoreError::Unavailable)?;
-        Ok(Self { queue, metrics, thread: Arc::new(Mutex::new(Some(thread))) })
+        Ok(Self {
+            queue,
+            metrics,
+            thread: Arc::new(Mutex::new(Some(thread))),
+        })
     }
 
     /// Writes a fact down, with the time of now. Never waits.
     pub fn record(&self, record: StoreRecord) {
-        self.offer(Job::Record { at: SystemTime::now(), record });
+        self.offer(Job::Record {
+            at: SystemTime::now(),
+            record,
+        });
     }
 
     /// The account of a user; `Ok(None)`: there is none.
@@ -101,7 +108,10 @@ impl Store {
     /// All registrations that have not expired.
     pub async fn bindings(&self) -> Result<Vec<(String, Vec<BindingRecord>)>, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.offer(Job::Bindings { now: SystemTime::now(), reply });
+        self.offer(Job::Bindings {
+            now: SystemTime::now(),
+            reply,
+        });
         answer.await.map_err(|_| StoreError::Unavailable)?
     }
 

@@ -70,7 +70,9 @@ mod tests {
         let path = dir.path().join("x.sqlite3");
         drop(open(&path).unwrap());
         let connection = open(&path).unwrap();
-        let mode: String = connection.pragma_query_value(None, "journal_mode", |r| r.get(0)).unwrap();
+        let mode: String = connection
+            .pragma_query_value(None, "journal_mode", |r| r.get(0))
+            .unwrap();
         assert_eq!(mode, "wal");
     }
 }

@@ -11,11 +11,22 @@ fn runtime() -> tokio::runtime::Runtime {
 }
 
 fn created(room: u64, name: &str) -> StoreRecord {
-    StoreRecord::MeetingCreated { room: RoomId(room), name: name.into(), subject: None, creator: "api".into() }
+    StoreRecord::MeetingCreated {
+        room: RoomId(room),
+        name: name.into(),
+        subject: None,
+        creator: "api".into(),
+    }
 }
 
 fn all(store: &Store) -> Vec<EventRow> {
-    runtime().block_on(store.events(EventQuery { since: 0, limit: 100, meeting: None })).unwrap()
+    runtime()
+        .block_on(store.events(EventQuery {
+            since: 0,
+            limit: 100,
+            meeting: None,
+        }))
+        .unwrap()
 }
 
 #[test]
@@ -34,14 +45,21 @@ fn facts_are_there_after_a_restart_and_lost_meetings_are_closed() {
         call_id: "c1".into(),
     });
     store.record(created(2, "red"));
-    store.record(StoreRecord::MeetingEnded { room: RoomId(2), name: "red".into(), reason: EndReason::Empty });
+    store.record(StoreRecord::MeetingEnded {
+        room: RoomId(2),
+        name: "red".into(),
+        reason: EndReason::Empty,
+    });
     assert_eq!(all(&store).len(), 4);
     // A second run over the same file without a stop in between is what a kill leaves.
     let second = start(dir.path());
     let rows = all(&second);
     assert_eq!(rows.len(), 5, "{rows:?}");
     assert_eq!(rows[1].person.as_deref(), Some("Ann"));
-    assert_eq!((rows[4].meeting.as_str(), &rows[4].detail["reason"]), ("blue", &serde_json::json!("server-lost")));
+    assert_eq!(
+        (rows[4].meeting.as_str(), &rows[4].detail["reason"]),
+        ("blue", &serde_json::json!("server-lost"))
+    );
     second.stop();
     store.stop();
 }
@@ -55,7 +73,11 @@ fn since_limit_and_meeting_select() {
     }
     let run = runtime();
     let query = |since, limit, meeting: Option<&str>| {
-        let query = EventQuery { since, limit, meeting: meeting.map(str::to_owned) };
+        let query = EventQuery {
+            since,
+            limit,
+            meeting: meeting.map(str::to_owned),
+        };
         run.block_on(store.events(query)).unwrap()
     };
     assert_eq!(query(0, 3, None).len(), 3);
@@ -75,7 +97,10 @@ fn bindings_are_replaced_and_expire() {
         cseq: 1,
     };
     let aor = "sip:ann@meet".to_owned();
-    store.record(StoreRecord::Bindings { aor: aor.clone(), bindings: vec![binding("<sip:a@h1>", 600)] });
+    store.record(StoreRecord::Bindings {
+        aor: aor.clone(),
+        bindings: vec![binding("<sip:a@h1>", 600)],
+    });
     store.record(StoreRecord::Bindings {
         aor: aor.clone(),
         bindings: vec![binding("<sip:a@h2>", 600), binding("<sip:a@h3>", 0)],
@@ -100,12 +125,20 @@ fn accounts_are_replaced_listed_removed() {
     add_account(&mut connection, &row("bb"), 2).unwrap();
     assert_eq!(list_accounts(&connection, "meet").unwrap(), ["ann"]);
     let store = start(dir.path());
-    let found = runtime().block_on(store.account("meet".into(), "ann".into())).unwrap().unwrap();
+    let found = runtime()
+        .block_on(store.account("meet".into(), "ann".into()))
+        .unwrap()
+        .unwrap();
     assert_eq!(found, row("bb"));
     assert!(!format!("{found:?}").contains("bb"));
     assert!(remove_account(&mut connection, "meet", "ann").unwrap());
     assert!(!remove_account(&mut connection, "meet", "ann").unwrap());
-    assert_eq!(runtime().block_on(store.account("meet".into(), "ann".into())).unwrap(), None);
+    assert_eq!(
+        runtime()
+            .block_on(store.account("meet".into(), "ann".into()))
+            .unwrap(),
+        None
+    );
     store.stop();
 }
 
@@ -117,11 +150,18 @@ fn a_full_disk_loses_and_counts_records_and_nobody_waits() {
     drop(open(&path).unwrap());
     let connection = open(&path).unwrap();
     // SQLite's own page limit behaves as a full disk (SQLITE_FULL).
-    let pages: i64 = connection.pragma_query_value(None, "page_count", |r| r.get(0)).unwrap();
+    let pages: i64 = connection
+        .pragma_query_value(None, "page_count", |r| r.get(0))
+        .unwrap();
     connection.pragma_update(None, "max_page_count", pages).unwrap();
     let (queue, jobs) = sync_channel(STORE_QUEUE);
     for room in 0..2000 {
-        queue.send(Job::Record { at: SystemTime::now(), record: created(room, &"x".repeat(60)) }).unwrap();
+        queue
+            .send(Job::Record {
+                at: SystemTime::now(),
+                record: created(room, &"x".repeat(60)),
+            })
+            .unwrap();
     }
     queue.send(Job::Stop).unwrap();
     worker::run(connection, &jobs, &metrics);
@@ -133,7 +173,11 @@ fn a_full_disk_loses_and_counts_records_and_nobody_waits() {
 fn a_full_queue_counts() {
     let metrics = Arc::new(Metrics::new());
     let (queue, _jobs) = sync_channel(1);
-    let store = Store { queue, metrics: Arc::clone(&metrics), thread: Arc::default() };
+    let store = Store {
+        queue,
+        metrics: Arc::clone(&metrics),
+        thread: Arc::default(),
+    };
     store.record(created(1, "a"));
     store.record(created(2, "b"));
     assert_eq!(metrics.store_lost.get(), 1);

@@ -22,12 +22,30 @@ pub(super) type Bindings = Vec<(String, Vec<BindingRecord>)>;
 /// What the thread is asked.
 #[derive(Debug)]
 pub(super) enum Job {
-    Record { at: SystemTime, record: StoreRecord },
-    Account { realm: String, user: String, reply: Reply<Option<AccountRow>> },
-    CountAccounts { realm: String, reply: Reply<usize> },
-    Events { query: EventQuery, reply: Reply<Vec<EventRow>> },
-    Bindings { now: SystemTime, reply: Reply<Bindings> },
-    Check { reply: Reply<()> },
+    Record {
+        at: SystemTime,
+        record: StoreRecord,
+    },
+    Account {
+        realm: String,
+        user: String,
+        reply: Reply<Option<AccountRow>>,
+    },
+    CountAccounts {
+        realm: String,
+        reply: Reply<usize>,
+    },
+    Events {
+        query: EventQuery,
+        reply: Reply<Vec<EventRow>>,
+    },
+    Bindings {
+        now: SystemTime,
+        reply: Reply<Bindings>,
+    },
+    Check {
+        reply: Reply<()>,
+    },
     Stop,
 }
 
@@ -44,8 +62,10 @@ pub(super) fn close_lost_meetings(connection: &Connection, now: i64) -> Result<(
          SELECT ?1, 'meeting-ended', name, NULL, '{\"reason\":\"server-lost\"}' FROM meeting WHERE ended_ms IS NULL",
         params![now],
     )?;
-    connection
-        .execute("UPDATE meeting SET ended_ms = ?1, reason = 'server-lost' WHERE ended_ms IS NULL", params![now])?;
+    connection.execute(
+        "UPDATE meeting SET ended_ms = ?1, reason = 'server-lost' WHERE ended_ms IS NULL",
+        params![now],
+    )?;
     Ok(())
 }
 
@@ -96,11 +116,11 @@ fn answer(connection: &Connection, job: Job) -> bool {
 
 fn check(connection: &Connection) -> Result<(), StoreError> {
     // Takes the write lock and touches the log file: fails on a full or read-only disk.
-    connection.execute_batch("BEGIN IMMEDIATE; UPDATE meeting SET reason = reason WHERE 0; COMMIT;").inspect_err(
-        |_| {
+    connection
+        .execute_batch("BEGIN IMMEDIATE; UPDATE meeting SET reason = reason WHERE 0; COMMIT;")
+        .inspect_err(|_| {
             drop(connection.execute_batch("ROLLBACK"));
-        },
-    )?;
+        })?;
     Ok(())
 }
 
@@ -111,8 +131,12 @@ fn bindings(connection: &Connection, now: i64) -> Result<Bindings, StoreError> {
     let rows = statement.query_map([], |row| {
         let left: i64 = row.get::<_, i64>(2)?.saturating_sub(now) / 1000;
         let expires = u32::try_from(left).unwrap_or(0);
-        let binding =
-            BindingRecord { contact: row.get(1)?, expires, call_id: row.get(3)?, cseq: row.get(4)? };
+        let binding = BindingRecord {
+            contact: row.get(1)?,
+            expires,
+            call_id: row.get(3)?,
+            cseq: row.get(4)?,
+        };
         Ok((row.get::<_, String>(0)?, binding))
     })?;
     let mut all: Bindings = Vec::new();
@@ -147,7 +171,9 @@ fn flush(
             reporter.report(&error, count);
         }
     }
-    metrics.store_busy_us.inc_by(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+    metrics
+        .store_busy_us
+        .inc_by(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
     batch.clear();
 }
 

@@ -86,27 +86,62 @@ impl Metrics {
             api_refused: Counter::default(),
         };
         let r = &mut registry;
-        r.register("sip_received", "SIP datagrams and stream reads", metrics.received.clone());
+        r.register(
+            "sip_received",
+            "SIP datagrams and stream reads",
+            metrics.received.clone(),
+        );
         r.register("sip_sent", "SIP messages sent", metrics.sent.clone());
-        r.register("sip_dropped", "SIP input or output dropped by a limit", metrics.sip_dropped.clone());
-        r.register("tcp_connections", "Open SIP connections", metrics.tcp_connections.clone());
+        r.register(
+            "sip_dropped",
+            "SIP input or output dropped by a limit",
+            metrics.sip_dropped.clone(),
+        );
+        r.register(
+            "tcp_connections",
+            "Open SIP connections",
+            metrics.tcp_connections.clone(),
+        );
         r.register("rooms", "Living rooms", metrics.rooms.clone());
         r.register("people", "People in all rooms", metrics.people.clone());
         r.register("sip_sessions", "SIP sessions", metrics.sessions.clone());
-        r.register("sip_transactions", "SIP transactions", metrics.transactions.clone());
+        r.register(
+            "sip_transactions",
+            "SIP transactions",
+            metrics.transactions.clone(),
+        );
         r.register("store_written", "Events written", metrics.store_written.clone());
-        r.register("store_lost", "Events lost by a full queue, disk or lock", metrics.store_lost.clone());
-        r.register("store_busy_microseconds", "Time the database worked", metrics.store_busy_us.clone());
-        r.register("capture_dropped", "Packets not captured", metrics.capture_dropped.clone());
+        r.register(
+            "store_lost",
+            "Events lost by a full queue, disk or lock",
+            metrics.store_lost.clone(),
+        );
+        r.register(
+            "store_busy_microseconds",
+            "Time the database worked",
+            metrics.store_busy_us.clone(),
+        );
+        r.register(
+            "capture_dropped",
+            "Packets not captured",
+            metrics.capture_dropped.clone(),
+        );
         r.register("api_requests", "API requests", metrics.api_requests.clone());
-        r.register("api_refused", "API requests refused by the guard", metrics.api_refused.clone());
+        r.register(
+            "api_refused",
+            "API requests refused by the guard",
+            metrics.api_refused.clone(),
+        );
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
     }
 
     /// Adds a source that is read at every scrape.
     pub fn register_collector(&self, collector: Box<dyn prometheus_client::collector::Collector>) {
-        self.registry.lock().unwrap_or_else(PoisonError::into_inner).register_collector(collector);
+        self.registry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .register_collector(collector);
     }
 
     /// One SIP input came.
@@ -122,7 +157,10 @@ impl Metrics {
     /// The text that `/metrics` answers.
     pub fn text(&self) -> Result<String, MetricsError> {
         let mut text = String::new();
-        encode(&mut text, &self.registry.lock().unwrap_or_else(PoisonError::into_inner))?;
+        encode(
+            &mut text,
+            &self.registry.lock().unwrap_or_else(PoisonError::into_inner),
+        )?;
         Ok(text)
     }
 }
@@ -154,7 +192,10 @@ mod tests {
         metrics.sip_received(Transport::Tcp);
         metrics.store_lost.inc_by(3);
         let text = metrics.text().unwrap();
-        assert!(text.contains("meet_sip_received_total{transport=\"tcp\"} 1"), "{text}");
+        assert!(
+            text.contains("meet_sip_received_total{transport=\"tcp\"} 1"),
+            "{text}"
+        );
         assert!(text.contains("meet_store_lost_total 3"), "{text}");
     }
 }

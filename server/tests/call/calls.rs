@@ -28,20 +28,35 @@ pub fn lan() -> FocusSettings {
 }
 
 fn with_accounts() -> Town {
-    let mut town = Town::new(FocusSettings { admittance: Admittance::Accounts, ..lan() });
+    let mut town = Town::new(FocusSettings {
+        admittance: Admittance::Accounts,
+        ..lan()
+    });
     for user in ["ann", "bob"] {
         let secrets = vec![ha1(Algorithm::Sha256, user, "meet", "secret")];
-        town.accounts.insert(user.into(), Account { user: user.into(), display: None, secrets });
+        town.accounts.insert(
+            user.into(),
+            Account {
+                user: user.into(),
+                display: None,
+                secrets,
+            },
+        );
     }
     town
 }
 
 fn press(town: &mut Town, who: usize, session: sip_proto::endpoint::SessionId, digits: &str) {
     for digit in digits.chars() {
-        let body = Body::new("application/dtmf-relay", format!("Signal={digit}\r\nDuration=100\r\n"));
+        let body = Body::new(
+            "application/dtmf-relay",
+            format!("Signal={digit}\r\nDuration=100\r\n"),
+        );
         let now = town.now;
         let caller = &mut town.callers[who].endpoint;
-        caller.request_in_dialog(session, Method::Info, Headers::new(), Some(body), now).unwrap();
+        caller
+            .request_in_dialog(session, Method::Info, Headers::new(), Some(body), now)
+            .unwrap();
         town.settle();
     }
 }
@@ -94,14 +109,29 @@ fn an_offerless_call_is_offered_and_answered_in_the_ack() {
     let ann = town.caller("Ann", None);
     let call = town.call_with(ann, BLUE, None);
     let events = town.session_events(ann, call);
-    let Some(SessionEvent::Answered { response }) = events.first() else { panic!("{events:?}") };
+    let Some(SessionEvent::Answered { response }) = events.first() else {
+        panic!("{events:?}")
+    };
     let caller = &mut town.callers[ann];
-    caller.offers.receive_offer(sdp::parse(&response.body).unwrap()).unwrap();
-    let (answer, _) = caller.offers.create_answer(&LocalMedia::new(caller.addr.ip(), 40_000)).unwrap();
+    caller
+        .offers
+        .receive_offer(sdp::parse(&response.body).unwrap())
+        .unwrap();
+    let (answer, _) = caller
+        .offers
+        .create_answer(&LocalMedia::new(caller.addr.ip(), 40_000))
+        .unwrap();
     let now = town.now;
-    caller.endpoint.ack_with_answer(call, Body::sdp(answer.to_string()), now).unwrap();
+    caller
+        .endpoint
+        .ack_with_answer(call, Body::sdp(answer.to_string()), now)
+        .unwrap();
     town.settle();
-    assert!(town.media.iter().any(|(_, command)| matches!(command, MediaCommand::Add { .. })));
+    assert!(
+        town.media
+            .iter()
+            .any(|(_, command)| matches!(command, MediaCommand::Add { .. }))
+    );
     assert_eq!(town.goodbye(ann, call), None);
 }
 
@@ -110,16 +140,24 @@ fn hold_and_resume_travel_both_ways() {
     let mut town = Town::new(lan());
     let ann = town.caller("Ann", None);
     let (call, _) = town.join(ann, BLUE);
-    for (wanted, ours) in [(Direction::SendOnly, Direction::RecvOnly), (Direction::SendRecv, Direction::SendRecv)] {
+    for (wanted, ours) in [
+        (Direction::SendOnly, Direction::RecvOnly),
+        (Direction::SendRecv, Direction::SendRecv),
+    ] {
         let caller = &mut town.callers[ann];
         let mut local = LocalMedia::new(caller.addr.ip(), 40_000);
         local.direction = wanted;
         let offer = caller.offers.create_offer(&local).unwrap();
         let now = town.now;
-        caller.endpoint.reoffer(call, Body::sdp(offer.to_string()), now).unwrap();
+        caller
+            .endpoint
+            .reoffer(call, Body::sdp(offer.to_string()), now)
+            .unwrap();
         town.settle();
         let events = town.session_events(ann, call);
-        let Some(SessionEvent::ReAnswered { response }) = events.first() else { panic!("{events:?}") };
+        let Some(SessionEvent::ReAnswered { response }) = events.first() else {
+            panic!("{events:?}")
+        };
         let answer = sdp::parse(&response.body).unwrap();
         assert_eq!(answer.direction_of(&answer.media[0]), ours);
         town.callers[ann].offers.receive_answer(answer).unwrap();
@@ -141,7 +179,10 @@ fn cancel_before_the_sockets_are_open_leaves_nothing() {
         matches!(events.last(), Some(SessionEvent::Failed { response: Some(r) }) if r.status.code() == 487),
         "{events:?}"
     );
-    assert!(matches!(town.media.last(), Some((_, MediaCommand::CloseLeg { .. }))));
+    assert!(matches!(
+        town.media.last(),
+        Some((_, MediaCommand::CloseLeg { .. }))
+    ));
     assert_eq!(town.rest(), Counts::default());
     assert!(town.rooms.is_empty());
 }
@@ -167,10 +208,17 @@ fn a_phone_registers_with_its_account() {
     let ann = town.caller("Ann", Some("secret"));
     let mut register = town.outgoing(ann, "sip:192.168.1.1:5060");
     register.to = register.from.clone();
-    register.headers.set(HeaderName::Contact, "<sip:ann@192.168.1.10:5060>;expires=300");
+    register
+        .headers
+        .set(HeaderName::Contact, "<sip:ann@192.168.1.10:5060>;expires=300");
     let ok = town.ask(ann, Method::Register, register);
     assert_eq!(ok.status.code(), 200);
-    assert!(ok.headers.get(&HeaderName::Contact).unwrap().ends_with("expires=300"));
+    assert!(
+        ok.headers
+            .get(&HeaderName::Contact)
+            .unwrap()
+            .ends_with("expires=300")
+    );
 }
 
 #[test]
@@ -180,9 +228,21 @@ fn options_name_the_api_and_the_methods() {
     let options = town.outgoing(ann, "sip:192.168.1.1:5060");
     let ok = town.ask(ann, Method::Options, options);
     assert_eq!(ok.status.code(), 200);
-    assert_eq!(ok.headers.get(&HeaderName::CallInfo), Some("<http://192.168.1.1:8080>;purpose=meet-api"));
+    assert_eq!(
+        ok.headers.get(&HeaderName::CallInfo),
+        Some("<http://192.168.1.1:8080>;purpose=meet-api")
+    );
     let allow = ok.headers.tokens(&HeaderName::Allow);
-    for method in ["INVITE", "BYE", "CANCEL", "OPTIONS", "REGISTER", "SUBSCRIBE", "UPDATE", "INFO"] {
+    for method in [
+        "INVITE",
+        "BYE",
+        "CANCEL",
+        "OPTIONS",
+        "REGISTER",
+        "SUBSCRIBE",
+        "UPDATE",
+        "INFO",
+    ] {
         assert!(allow.iter().any(|m| m == method), "{method} in {allow:?}");
     }
     let events: Vec<&str> = ok.headers.get_all(&HeaderName::AllowEvents).collect();
@@ -197,7 +257,10 @@ fn shutdown_says_goodbye_and_takes_no_more() {
     let (call, _) = town.join(ann, BLUE);
     town.give(FocusInput::Shutdown);
     assert!(town.shut_down);
-    assert_eq!(town.goodbye(ann, call).as_deref(), Some("SIP;cause=503;text=\"Server shutting down\""));
+    assert_eq!(
+        town.goodbye(ann, call).as_deref(),
+        Some("SIP;cause=503;text=\"Server shutting down\"")
+    );
     assert_eq!(town.refused(bob, BLUE), 503);
     assert_eq!(town.rest(), Counts::default());
 }
@@ -210,7 +273,11 @@ fn a_peer_that_never_acknowledges_is_given_up() {
     town.call(ann, BLUE);
     town.unplugged.insert(ann);
     let leg = meet_server::focus::ids::LegId(1);
-    town.shard(RoomInput::LegOpened { leg, rtp_port: 20_000, rtcp_port: None });
+    town.shard(RoomInput::LegOpened {
+        leg,
+        rtp_port: 20_000,
+        rtcp_port: None,
+    });
     assert_eq!(town.server.counts().sessions, 1);
     town.pass(Duration::from_secs(70));
     assert!(town.rooms.is_empty(), "32 s without ACK, then the grace");

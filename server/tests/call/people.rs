@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
+use meet_server::focus::mixer_standin::{LegKey, MediaEvent};
 use meet_server::focus::record::{LeaveReason, StoreRecord};
 use meet_server::focus::room_io::RoomInput;
-use meet_server::focus::mixer_standin::{LegKey, MediaEvent};
 use sip_proto::endpoint::{Counts, Event, SubscriptionEvent};
 
 use crate::calls::{BLUE, lan};
@@ -12,7 +12,10 @@ use crate::town::Town;
 
 fn names(document: &sip_proto::conference_info::Document) -> Vec<String> {
     let users = document.users.as_ref().unwrap();
-    users.iter().map(|user| user.display_text.clone().unwrap()).collect()
+    users
+        .iter()
+        .map(|user| user.display_text.clone().unwrap())
+        .collect()
 }
 
 #[test]
@@ -34,8 +37,16 @@ fn a_subscriber_sees_people_come_and_go_in_growing_versions() {
     town.pass(Duration::from_secs(1));
     let left = town.documents(ann);
     assert_eq!(names(left.last().unwrap()), ["Ann"]);
-    let versions: Vec<u32> = first.iter().chain(&seen).chain(&left).map(|d| d.version.unwrap()).collect();
-    assert!(versions.windows(2).all(|pair| pair[1] == pair[0] + 1), "{versions:?}");
+    let versions: Vec<u32> = first
+        .iter()
+        .chain(&seen)
+        .chain(&left)
+        .map(|d| d.version.unwrap())
+        .collect();
+    assert!(
+        versions.windows(2).all(|pair| pair[1] == pair[0] + 1),
+        "{versions:?}"
+    );
 
     // The room ends, and the subscription with it.
     let now = town.now;
@@ -79,10 +90,19 @@ fn a_vanished_peer_is_noticed_and_the_others_are_told() {
     town.shard(RoomInput::Media(MediaEvent::Silent { leg: LegKey(2) }));
     town.pass(Duration::from_secs(40));
     assert_eq!(names(town.documents(ann).last().unwrap()), ["Ann"]);
-    let vanished =
-        |r: &&StoreRecord| matches!(r, StoreRecord::PersonLeft { reason: LeaveReason::Vanished, .. });
+    let vanished = |r: &&StoreRecord| {
+        matches!(
+            r,
+            StoreRecord::PersonLeft {
+                reason: LeaveReason::Vanished,
+                ..
+            }
+        )
+    };
     assert_eq!(town.records.iter().filter(vanished).count(), 1);
     assert_eq!(town.goodbye(ann, stays), None);
+    // The BYE to the vanished one takes its time to be given up.
+    town.pass(Duration::from_secs(40));
     assert_eq!(town.server.counts().sessions, 1);
 }
 

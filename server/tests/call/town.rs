@@ -5,12 +5,13 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use meet_server::focus::Focus;
+use meet_server::focus::ids::RoomId;
 use meet_server::focus::io::{FocusInput, FocusOutput};
+use meet_server::focus::policy;
 use meet_server::focus::record::StoreRecord;
 use meet_server::focus::room::Room;
 use meet_server::focus::room_io::{MediaCommand, RoomInput, RoomOutput};
 use meet_server::focus::settings::FocusSettings;
-use meet_server::focus::ids::RoomId;
 use meet_server::registrar::Account;
 use sip_proto::conference_info::Document;
 use sip_proto::digest::Credentials;
@@ -59,10 +60,7 @@ impl Town {
     pub fn new(settings: FocusSettings) -> Self {
         let now = Instant::now();
         let config = EndpointConfig {
-            allow: vec![
-                Method::Invite, Method::Ack, Method::Bye, Method::Cancel, Method::Options, Method::Register,
-                Method::Update, Method::Info, Method::Subscribe,
-            ],
+            allow: policy::ALLOWED_METHODS.to_vec(),
             allow_events: vec!["conference".to_owned()],
             ..EndpointConfig::default()
         };
@@ -111,7 +109,9 @@ impl Town {
     pub fn outgoing(&self, who: usize, target: &str) -> Outgoing {
         let caller = &self.callers[who];
         let target: Uri = target.parse().unwrap();
-        let from: Uri = format!("sip:{}@192.168.1.1", caller.name.to_lowercase()).parse().unwrap();
+        let from: Uri = format!("sip:{}@192.168.1.1", caller.name.to_lowercase())
+            .parse()
+            .unwrap();
         Outgoing {
             target: target.clone(),
             from: NameAddr::new(from).with_display(caller.name.clone()),
@@ -194,19 +194,24 @@ impl Town {
 
     /// The Reason text of a BYE that the caller got.
     pub fn goodbye(&mut self, who: usize, of: SessionId) -> Option<String> {
-        self.session_events(who, of).into_iter().find_map(|event| match event {
-            SessionEvent::Terminated { reason, .. } => {
-                Some(reason.map(|reason| reason.to_string()).unwrap_or_default())
-            }
-            _ => None,
-        })
+        self.session_events(who, of)
+            .into_iter()
+            .find_map(|event| match event {
+                SessionEvent::Terminated { reason, .. } => {
+                    Some(reason.map(|reason| reason.to_string()).unwrap_or_default())
+                }
+                _ => None,
+            })
     }
 
     pub fn subscribe(&mut self, who: usize, target: &str) -> SubscriptionId {
         let outgoing = self.outgoing(who, target);
         let now = self.now;
         let event = EventHeader::new("conference");
-        let subscription = self.callers[who].endpoint.subscribe(outgoing, event, 600, now).unwrap();
+        let subscription = self.callers[who]
+            .endpoint
+            .subscribe(outgoing, event, 600, now)
+            .unwrap();
         self.settle();
         subscription
     }
@@ -215,7 +220,10 @@ impl Town {
     pub fn documents(&mut self, who: usize) -> Vec<Document> {
         let mut found = Vec::new();
         self.callers[who].heard.retain(|event| match event {
-            Event::Subscription { event: SubscriptionEvent::Notify { request, .. }, .. } => {
+            Event::Subscription {
+                event: SubscriptionEvent::Notify { request, .. },
+                ..
+            } => {
                 found.push(Document::parse(&request.body).unwrap());
                 false
             }
@@ -257,17 +265,28 @@ impl Town {
         let end = self.now + time;
         loop {
             self.settle();
-            let callers = self.callers.iter().filter_map(|caller| caller.endpoint.poll_timeout());
+            let callers = self
+                .callers
+                .iter()
+                .filter_map(|caller| caller.endpoint.poll_timeout());
             let rooms = self.rooms.values().filter_map(Room::poll_timeout);
-            let server = self.server.poll_timeout().into_iter().chain(self.focus.poll_timeout());
+            let server = self
+                .server
+                .poll_timeout()
+                .into_iter()
+                .chain(self.focus.poll_timeout());
             let next = callers.chain(rooms).chain(server).map(|(at, _)| at).min();
-            let Some(at) = next.filter(|at| *at <= end) else { break };
+            let Some(at) = next.filter(|at| *at <= end) else {
+                break;
+            };
             self.now = self.now.max(at);
             let now = self.now;
             self.server.handle_timeout(now);
             self.focus.handle_timeout(now);
             self.rooms.values_mut().for_each(|room| room.handle_timeout(now));
-            self.callers.iter_mut().for_each(|caller| caller.endpoint.handle_timeout(now));
+            self.callers
+                .iter_mut()
+                .for_each(|caller| caller.endpoint.handle_timeout(now));
         }
         self.now = end;
     }
@@ -297,11 +316,19 @@ impl Town {
     }
 
     fn deliver(&mut self, to: SocketAddr, from: SocketAddr, bytes: &[u8], now: Instant) {
-        let cut = |addr| self.callers.iter().position(|c| c.addr == addr).is_some_and(|i| self.unplugged.contains(&i));
+        let cut = |addr| {
+            self.callers
+                .iter()
+                .position(|c| c.addr == addr)
+                .is_some_and(|i| self.unplugged.contains(&i))
+        };
         if cut(to) || cut(from) {
             return;
         }
-        let input = Input::Datagram { flow: Flow::udp(to, from), bytes };
+        let input = Input::Datagram {
+            flow: Flow::udp(to, from),
+            bytes,
+        };
         if to == SERVER.parse().unwrap() {
             self.server.handle_input(input, now);
         } else if let Some(caller) = self.callers.iter_mut().find(|caller| caller.addr == to) {
@@ -318,7 +345,10 @@ impl Town {
                 Output::Close { .. } => {}
                 Output::Event(event) => {
                     let caller = &mut self.callers[index];
-                    if let Event::Session { event: SessionEvent::Request { tx, request }, .. } = &event
+                    if let Event::Session {
+                        event: SessionEvent::Request { tx, request },
+                        ..
+                    } = &event
                         && caller.polite
                     {
                         let ok = Response::to(request, sip_proto::message::StatusCode::OK);
@@ -397,7 +427,11 @@ impl Town {
                     && self.opens_legs
                 {
                     let port = 20_000 + u16::try_from(leg.0).unwrap() * 2;
-                    let opened = RoomInput::LegOpened { leg: *leg, rtp_port: port, rtcp_port: Some(port + 1) };
+                    let opened = RoomInput::LegOpened {
+                        leg: *leg,
+                        rtp_port: port,
+                        rtcp_port: Some(port + 1),
+                    };
                     self.rooms.get_mut(&room).unwrap().handle_input(opened, now);
                 }
                 self.media.push((room, command));

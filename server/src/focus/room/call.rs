@@ -255,7 +255,15 @@ impl Room {
 
     fn in_dialog_request(&mut self, id: LegId, tx: ServerTx, request: &Request, now: Instant) {
         match request.method {
-            Method::Options => self.respond(tx, request, StatusCode::OK),
+            Method::Options => {
+                let mut response = Response::to(request, StatusCode::OK);
+                answers::add_capabilities(&mut response.headers);
+                if let Some(leg) = self.legs.get(&id) {
+                    let contact = answers::focus_contact(&self.setup.name, &leg.flow);
+                    response.headers.set(HeaderName::Contact, contact);
+                }
+                self.sip(SipCommand::Respond { tx, response });
+            }
             Method::Info => {
                 let content_type = request.headers.get(&HeaderName::ContentType).unwrap_or_default();
                 let digit = digits::digit_of_info(body::bare_type(content_type), &request.body);
