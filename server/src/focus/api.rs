@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::focus::mixer_standin::LegStats;
+use mixer::LegStats;
 
 use super::ids::LegId;
 

@@ -13,7 +13,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use crate::focus::mixer_standin::LegStats;
+use mixer::LegStats;
 use sip_proto::endpoint::{Flow, SessionId};
 
 use super::api::ParticipantStatus;

@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: choosing; the negotiation has chosen.
 
-use super::mixer_standin::{CodecSettings, Direction, LegConfig, LegKey, LegUpdateConfig};
+use mixer::{CodecSettings, Direction, LegConfig, LegKey, LegUpdateConfig};
 use rand_chacha::ChaCha12Rng;
 use rand_core::Rng;
 use rtp_media::codec::CodecKind;

@@ -26,7 +26,6 @@ pub mod io;
 pub mod leg;
 pub mod limits;
 mod meetings;
-pub mod mixer_standin;
 pub mod mixing;
 pub mod names;
 pub mod negotiate;

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::focus::mixer_standin::{LegConfig, LegStats, LegUpdateConfig, MediaEvent};
+use mixer::{LegConfig, LegStats, LegUpdateConfig, MediaEvent};
 use sip_proto::endpoint::{Flow, SessionEvent, SessionId, SubscriptionId};
 use sip_proto::message::StatusCode;
 

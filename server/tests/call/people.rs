@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use meet_server::focus::mixer_standin::{LegKey, MediaEvent};
 use meet_server::focus::record::{LeaveReason, StoreRecord};
 use meet_server::focus::room_io::RoomInput;
+use mixer::{LegKey, MediaEvent};
 use sip_proto::endpoint::{Counts, Event, SubscriptionEvent};
 
 use crate::calls::{BLUE, lan};

@@ -1,8 +1,8 @@
 //! Offer and answer within calls: offerless, hold, resume, codec change, CANCEL, refusals.
 
 use meet_server::focus::io::FocusInput;
-use meet_server::focus::mixer_standin::Direction;
 use meet_server::focus::room_io::{MediaCommand, RoomInput};
+use mixer::Direction;
 use sip_proto::endpoint::{SessionEvent, SessionId};
 use sip_proto::message::{HeaderName, Request};
 

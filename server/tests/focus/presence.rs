@@ -5,9 +5,9 @@ use std::time::Duration;
 use meet_server::focus::command::SipCommand;
 use meet_server::focus::ids::LegId;
 use meet_server::focus::io::FocusInput;
-use meet_server::focus::mixer_standin::{LegKey, MediaEvent};
 use meet_server::focus::record::{LeaveReason, StoreRecord};
 use meet_server::focus::room_io::{MediaCommand, RoomInput};
+use mixer::{LegKey, MediaEvent};
 use sip_proto::endpoint::{ClientTx, Event, SessionEvent, SessionId, TerminatedBy};
 use sip_proto::message::{Response, StatusCode};
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::focus::mixer_standin::LegStats;
+use mixer::LegStats;
 use sip_proto::endpoint::{Body, NotifyState, SubscriptionId};
 
 use super::Room;

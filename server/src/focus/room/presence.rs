@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crate::focus::mixer_standin::MediaEvent;
+use mixer::MediaEvent;
 use sip_proto::endpoint::SessionId;
 use sip_proto::message::StatusCode;
 
