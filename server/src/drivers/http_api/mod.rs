@@ -110,6 +110,3 @@ async fn time_limit(State(state): State<ApiState>, request: Request, next: Next)
         Err(_) => Problem::busy().into_response(),
     }
 }
-
-#[cfg(test)]
-mod tests;

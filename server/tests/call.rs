@@ -1,0 +1,110 @@
+//! Whole calls over real sockets: who hears whom, hold, digits, vanishing.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod support;
+#[path = "support/media.rs"]
+mod media;
+
+use media::{Voice, share};
+use std::time::Duration;
+use support::{Phone, Server, Sip, pcmu};
+
+const HEARD: Duration = Duration::from_secs(8);
+
+struct Member {
+    phone: Phone,
+    voice: Voice,
+    answer: Sip,
+}
+
+fn join(server: &Server, name: &str, room: &str, hertz: f32) -> Member {
+    let voice = Voice::start(server.sip.ip(), hertz);
+    let phone = Phone::new(server.sip, name);
+    let answer =
+        phone.call(&format!("sip:{room}@{}", server.sip), &pcmu("127.0.0.1", voice.address.port()));
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    voice.send_to(answer.media_port());
+    Member { phone, voice, answer }
+}
+
+fn people(server: &Server, room: &str, count: usize) -> serde_json::Value {
+    let path = format!("/api/v1/meetings/{room}/participants");
+    server.until(&path, |v| v["participants"].as_array().unwrap().len() == count)
+}
+
+#[test]
+fn everybody_hears_the_others_of_the_room_and_nobody_else() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::lan(data.path());
+    let ann = join(&server, "ann", "blue", 500.0);
+    let bob = join(&server, "bob", "blue", 1000.0);
+    let eve = join(&server, "eve", "red", 2000.0);
+    assert!(ann.voice.wait_tone(1000.0, true, HEARD), "ann hears bob");
+    assert!(bob.voice.wait_tone(500.0, true, HEARD), "bob hears ann");
+    for (who, own, foreign) in [(&ann, 500.0, 2000.0), (&bob, 1000.0, 2000.0)] {
+        let recent = who.voice.recent();
+        assert!(share(&recent, own) < 0.02, "{} hears itself", who.phone.name);
+        assert!(share(&recent, foreign) < 0.02, "{} hears another room", who.phone.name);
+    }
+    let alone = eve.voice.recent();
+    assert!([500.0, 1000.0].iter().all(|f| share(&alone, *f) < 0.02), "eve hears another room");
+    // The statistics arrive, with the codec and the packets.
+    let seen = server.until("/api/v1/meetings/blue/participants", |v| {
+        let list = v["participants"].as_array().unwrap();
+        list.len() == 2 && list.iter().all(|p| p["statistics"]["received_packets"].as_u64().unwrap_or(0) > 20)
+    });
+    assert_eq!(seen["participants"][0]["codec"], "PCMU");
+    assert_eq!(seen["participants"][0]["name"], "ann");
+    // A BYE disturbs nobody.
+    assert_eq!(bob.phone.bye(&bob.answer, 2).status(), 200);
+    people(&server, "blue", 1);
+    assert!(ann.voice.wait_tone(1000.0, false, HEARD), "bob is gone");
+    assert_eq!(ann.phone.bye(&ann.answer, 2).status(), 200);
+    assert_eq!(eve.phone.bye(&eve.answer, 2).status(), 200);
+    let log = server.get("/api/v1/events").json();
+    let kinds: Vec<&str> = log["events"].as_array().unwrap().iter().map(|e| e["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds.iter().filter(|k| **k == "person-left").count(), 3, "{kinds:?}");
+}
+
+#[test]
+fn rtp_goes_to_where_it_comes_from() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::lan(data.path());
+    let ann = join(&server, "ann", "nat", 500.0);
+    // Bob's SDP names a port where nobody listens, as behind a NAT.
+    let voice = Voice::start(server.sip.ip(), 0.0);
+    let phone = Phone::new(server.sip, "bob");
+    let answer = phone.call(&format!("sip:nat@{}", server.sip), &pcmu("127.0.0.1", 9));
+    assert_eq!(answer.status(), 200);
+    voice.send_to(answer.media_port());
+    assert!(voice.wait_tone(500.0, true, HEARD), "latched");
+    drop(ann);
+}
+
+#[test]
+fn the_answers_to_strangers_and_wrong_media() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::lan(data.path());
+    let uri = format!("sip:blue@{}", server.sip);
+    let sdp = pcmu("127.0.0.1", 40_000).replace("RTP/AVP", "RTP/SAVP");
+    assert_eq!(Phone::new(server.sip, "safe").call(&uri, &sdp).status(), 488);
+    let none = pcmu("127.0.0.1", 40_000).replace("AVP 0 101", "AVP 18").replace("rtpmap:0 PCMU", "rtpmap:18 G729");
+    assert_eq!(Phone::new(server.sip, "g729").call(&uri, &none).status(), 488);
+}
+
+#[test]
+fn the_server_captures_its_own_traffic() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("own.pcapng");
+    let mut server = Server::with(data.path(), &["--capture", file.to_str().unwrap()]);
+    let ann = join(&server, "ann", "tape", 500.0);
+    let bob = join(&server, "bob", "tape", 1000.0);
+    assert!(ann.voice.wait_tone(1000.0, true, HEARD));
+    drop(bob);
+    server.signal(nix::sys::signal::Signal::SIGTERM);
+    server.wait(Duration::from_secs(6)).expect("still running");
+    let bytes = std::fs::read(&file).unwrap();
+    let count = |needle: &[u8]| bytes.windows(needle.len()).filter(|w| *w == needle).count();
+    assert!(count(b"INVITE sip:tape@") >= 2, "INVITEs in the capture");
+    assert!(bytes.len() > 20_000, "{} bytes", bytes.len());
+}

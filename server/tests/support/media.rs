@@ -1,0 +1,147 @@
+//! A PCMU talker and listener on bare sockets, and a tone detector.
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// Sends a tone and keeps what comes back.
+pub struct Voice {
+    pub address: SocketAddr,
+    heard: Arc<Mutex<Vec<f32>>>,
+    packets: Arc<Mutex<Vec<Vec<u8>>>>,
+    to: Arc<AtomicU16>,
+    talking: Arc<AtomicBool>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Voice {
+    /// `hertz` 0: silence.
+    pub fn start(ip: IpAddr, hertz: f32) -> Self {
+        let socket = Arc::new(UdpSocket::bind((ip, 0)).unwrap());
+        socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+        let address = socket.local_addr().unwrap();
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let packets = Arc::new(Mutex::new(Vec::new()));
+        let to = Arc::new(AtomicU16::new(0));
+        let talking = Arc::new(AtomicBool::new(true));
+        let stop = Arc::new(AtomicBool::new(false));
+        let (h, p, s, rx) = (Arc::clone(&heard), Arc::clone(&packets), Arc::clone(&stop), Arc::clone(&socket));
+        let listener = std::thread::spawn(move || {
+            let mut buffer = [0; 2048];
+            while !s.load(Ordering::Relaxed) {
+                if let Ok((length, _)) = rx.recv_from(&mut buffer) {
+                    let packet = &buffer[..length];
+                    p.lock().unwrap().push(packet.to_vec());
+                    if length > 12 && packet[1] & 0x7f == 0 {
+                        let skip = 12 + 4 * usize::from(packet[0] & 15);
+                        h.lock().unwrap().extend(packet[skip..].iter().map(|b| from_mu_law(*b)));
+                    }
+                }
+            }
+        });
+        let (s, t, on) = (Arc::clone(&stop), Arc::clone(&to), Arc::clone(&talking));
+        let talker = std::thread::spawn(move || talk(&socket, ip, hertz, &s, &t, &on));
+        Self { address, heard, packets, to, talking, stop, threads: vec![listener, talker] }
+    }
+
+    /// Where to send, once the answer is known.
+    pub fn send_to(&self, port: u16) {
+        self.to.store(port, Ordering::Relaxed);
+    }
+
+    pub fn talk(&self, on: bool) {
+        self.talking.store(on, Ordering::Relaxed);
+    }
+
+    pub fn packets(&self) -> Vec<Vec<u8>> {
+        self.packets.lock().unwrap().clone()
+    }
+
+    /// The last half second that was heard.
+    pub fn recent(&self) -> Vec<f32> {
+        let heard = self.heard.lock().unwrap();
+        heard[heard.len().saturating_sub(4000)..].to_vec()
+    }
+
+    /// Waits until the last half second has (or has not) the tone.
+    pub fn wait_tone(&self, hertz: f32, there: bool, limit: Duration) -> bool {
+        let deadline = Instant::now() + limit;
+        while Instant::now() < deadline {
+            let recent = self.recent();
+            if recent.len() == 4000 && (share(&recent, hertz) > 0.2) == there {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        false
+    }
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            drop(thread.join());
+        }
+    }
+}
+
+fn talk(socket: &UdpSocket, ip: IpAddr, hertz: f32, stop: &AtomicBool, to: &AtomicU16, on: &AtomicBool) {
+    let start = Instant::now();
+    let ssrc = u32::from(socket.local_addr().unwrap().port()).to_be_bytes();
+    for n in 0_u32.. {
+        if stop.load(Ordering::Relaxed) {
+            return;
+        }
+        let due = start + Duration::from_millis(20) * n;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        let port = to.load(Ordering::Relaxed);
+        if port == 0 || !on.load(Ordering::Relaxed) {
+            continue;
+        }
+        let mut packet = vec![0x80, 0];
+        packet.extend_from_slice(&(n as u16).to_be_bytes());
+        packet.extend_from_slice(&(n * 160).to_be_bytes());
+        packet.extend_from_slice(&ssrc);
+        packet.extend((0..160).map(|i| {
+            let t = (n * 160 + i) as f32 / 8000.0;
+            to_mu_law((t * hertz * std::f32::consts::TAU).sin() * 0.3)
+        }));
+        drop(socket.send_to(&packet, (ip, port)));
+    }
+}
+
+/// The share of the power that lies at a frequency (Goertzel).
+pub fn share(samples: &[f32], hertz: f32) -> f32 {
+    let power: f32 = samples.iter().map(|s| s * s).sum();
+    if power < 1e-4 {
+        return 0.0;
+    }
+    let w = hertz / 8000.0 * std::f32::consts::TAU;
+    let (mut a, mut b) = (0.0, 0.0);
+    for s in samples {
+        let next = s + 2.0 * w.cos() * a - b;
+        b = a;
+        a = next;
+    }
+    let bin = a * a + b * b - 2.0 * w.cos() * a * b;
+    2.0 * bin / (samples.len() as f32 * power)
+}
+
+fn from_mu_law(byte: u8) -> f32 {
+    let byte = !byte;
+    let magnitude = ((i32::from(byte & 15) << 3) + 0x84) << ((byte >> 4) & 7);
+    let value = (magnitude - 0x84) as f32 / 32768.0;
+    if byte & 0x80 == 0 { value } else { -value }
+}
+
+fn to_mu_law(sample: f32) -> u8 {
+    let value = ((sample.abs() * 32767.0) as i32).min(32_635) + 0x84;
+    let exponent = 31 - value.leading_zeros() as i32 - 7;
+    let mantissa = (value >> (exponent + 3)) & 15;
+    let sign = if sample < 0.0 { 0x80 } else { 0 };
+    !(sign | (exponent << 4) | mantissa) as u8
+}
