@@ -11,5 +11,7 @@ pub mod drivers;
 pub mod error;
 pub mod focus;
 pub mod registrar;
+pub mod run;
+pub mod settings;
 pub mod store;
 pub mod telemetry;

@@ -60,8 +60,13 @@ pub fn endpoint(config: &Config) -> EndpointConfig {
 
 /// For every mixer room.
 pub fn mixing(config: &Config) -> mixer::RoomConfig {
-    let _ = config;
-    mixer::RoomConfig::default()
+    mixer::RoomConfig {
+        max_legs: config.meetings.max_members,
+        max_talkers: config.media.talkers,
+        normalise: config.media.normalise,
+        silence_timeout: Duration::from_secs(config.meetings.vanish_seconds),
+        ..mixer::RoomConfig::default()
+    }
 }
 
 /// An address to write into URIs: a wildcard becomes the address of the default route.

@@ -7,9 +7,9 @@
 
 use super::limits::{CAPTURE_BYTES, CAPTURE_HOLD, CAPTURE_QUEUE};
 use crate::telemetry::Metrics;
-use rtp_media::pcap::PcapWriter;
+use rtp_media::pcap::{PcapError, PcapWriter};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -82,8 +82,9 @@ pub struct Capture {
 
 impl Capture {
     /// Creates the file and `count` taps.
-    pub fn start(path: &Path, count: usize, metrics: &Arc<Metrics>) -> std::io::Result<(Self, Vec<Tap>)> {
-        let writer = PcapWriter::new(BufWriter::new(File::create(path)?))?;
+    pub fn start(path: &Path, count: usize, metrics: &Arc<Metrics>) -> io::Result<(Self, Vec<Tap>)> {
+        let file = Flushable(Arc::new(Mutex::new(BufWriter::new(File::create(path)?))));
+        let writer = PcapWriter::new(file.clone(), "meet-server").map_err(io::Error::other)?;
         let (mut taps, mut rings) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for _ in 0..count {
             let (producer, consumer) = rtrb::RingBuffer::new(CAPTURE_QUEUE);
@@ -94,7 +95,7 @@ impl Capture {
         let ended = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("capture".into())
-            .spawn(move || run(writer, rings, &ended))?;
+            .spawn(move || run(writer, &file, rings, &ended))?;
         Ok((Self { stop, thread: Some(thread) }, taps))
     }
 }
@@ -109,7 +110,26 @@ impl Drop for Capture {
     }
 }
 
-fn run<W: Write>(mut writer: PcapWriter<W>, mut rings: Vec<rtrb::Consumer<Captured>>, stop: &AtomicBool) {
+/// A writer that can be flushed while the pcapng writer owns it; both are in one thread.
+#[derive(Clone)]
+struct Flushable(Arc<Mutex<BufWriter<File>>>);
+
+impl Write for Flushable {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).flush()
+    }
+}
+
+fn run(
+    mut writer: PcapWriter<Flushable>,
+    file: &Flushable,
+    mut rings: Vec<rtrb::Consumer<Captured>>,
+    stop: &AtomicBool,
+) {
     let mut held: Vec<Captured> = Vec::new();
     loop {
         let last = stop.load(Ordering::Acquire);
@@ -128,7 +148,7 @@ fn run<W: Write>(mut writer: PcapWriter<W>, mut rings: Vec<rtrb::Consumer<Captur
                 let at = p.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 writer.udp(at, p.from, p.to, bytes)
             })
-            .and_then(|()| if ripe > 0 { writer.flush() } else { Ok(()) });
+            .and_then(|()| if ripe > 0 { file.clone().flush().map_err(PcapError::from) } else { Ok(()) });
         if let Err(error) = outcome {
             tracing::error!(%error, "the capture cannot be written; it ends here, calls go on");
             return;

@@ -4,8 +4,14 @@
 //! stays on the media shards and never enters tokio. How a datagram and an RTP packet travel:
 //! `server/docs/packets.md`. Deliberately absent: decisions (see `focus` and `registrar`).
 
+pub mod capture;
+pub mod http_api;
 pub mod limits;
 pub mod listen;
+pub mod media_shard;
+pub mod room_task;
 pub mod route;
+pub mod signalling;
 pub mod stream;
 pub mod transport;
+pub mod udp;

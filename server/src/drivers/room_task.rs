@@ -80,8 +80,7 @@ impl RoomTask {
         tracing::debug!("room opened");
         loop {
             self.execute().await;
-            let now = Instant::now();
-            let due = self.room.poll_timeout(now).map(|(at, _)| at);
+            let due = self.room.poll_timeout().map(|(at, _)| at);
             tokio::select! {
                 input = self.mailbox.recv() => match input {
                     Some(input) => self.room.handle_input(input, Instant::now()),

@@ -271,7 +271,7 @@ impl Signalling {
 
     fn spawn_room(&mut self, setup: RoomSetup, now: Instant) {
         let id = setup.id;
-        let media = mixer::Room::new(self.mixing.clone(), setup.seed, now);
+        let media = mixer::Room::new(self.mixing);
         match self.shards.open(media) {
             Ok(media) => {
                 let (mailbox, inputs) = mpsc::channel(ROOM_QUEUE);

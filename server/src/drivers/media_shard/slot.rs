@@ -161,14 +161,14 @@ impl Slot {
         // A full ring leaves the events in the mixer, which drops levels first.
         while !self.events.is_full() {
             let Some(event) = self.room.poll_event() else { break };
-            drop(self.events.push(ShardEvent::Media(event)));
+            let _ = self.events.push(ShardEvent::Media(event));
             self.wake = true;
         }
         for (index, (key, _)) in self.ports.iter().enumerate() {
             if index.wrapping_add(self.number).is_multiple_of(STATS_TICKS)
                 && let Some(stats) = self.room.stats(*key)
             {
-                drop(self.stats.push((*key, stats)));
+                let _ = self.stats.push((*key, stats));
             }
         }
         // Statistics are fetched ten times a second at most: few wake-ups in large rooms.
