@@ -9,6 +9,8 @@ pub mod devices;
 #[cfg(feature = "devices")]
 pub mod echo;
 pub mod engine;
+#[cfg(test)]
+mod engine_tests;
 mod open;
 pub mod plan;
 mod receiver;
@@ -17,6 +19,8 @@ pub mod sample;
 mod sink;
 mod source;
 pub mod stream;
+#[cfg(test)]
+mod stream_tests;
 mod transmitter;
 
 use std::net::IpAddr;
