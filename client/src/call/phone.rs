@@ -341,8 +341,9 @@ impl Phone {
         let aor = self.account.aor();
         let server = self.account.server();
         let Some(registering) = &mut self.registration else { return };
-        // RFC 3261 §10.2.4: all registrations of one boot share a Call-ID, and CSeq grows.
-        registering.cseq = registering.cseq.wrapping_add(1) & 0x7fff_ffff;
+        // RFC 3261 §10.2.4: all registrations of one boot share a Call-ID, and CSeq grows. The endpoint counts on
+        // from it when it answers a challenge, so there is room left between two.
+        registering.cseq = registering.cseq.wrapping_add(8) & 0x7fff_ffff;
         let mut headers = Headers::new();
         headers.push(HeaderName::CallId, &registering.call_id);
         headers.push(HeaderName::CSeq, format!("{} REGISTER", registering.cseq));

@@ -108,10 +108,9 @@ fn one_thread_hears_the_other_and_digits_and_statistics_come() {
     drop(hearing);
     drop(speaking);
     let heard = read(&path);
-    // One second out of the middle: the start, the digit and the mute are not tones.
-    let loud = heard.iter().position(|sample| sample.abs() > 0.1).expect("something was heard");
-    let share = tone_share(&heard[loud + 9_600..loud + 57_600], 620.0, 48_000);
-    assert!(share > 0.9, "{share}");
+    // Windows of 100 ms: on a busy machine a late tick shifts the phase between two of them, and no more.
+    let clean = heard.chunks_exact(4_800).filter(|window| tone_share(window, 620.0, 48_000) > 0.9).count();
+    assert!(clean >= 10, "{clean} of {} windows", heard.len() / 4_800);
 }
 
 #[test]
