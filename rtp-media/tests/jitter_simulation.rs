@@ -294,3 +294,16 @@ fn a_path_that_becomes_longer_is_followed() {
     sim.run(2_000, |_, at| Some(at));
     assert!(sim.longest_wait() <= 25_000);
 }
+
+#[test]
+fn frequent_loss_does_not_keep_the_delay_of_a_stall() {
+    let mut sim = Sim::new(0.0);
+    let mut lossy = |sim: &mut Sim, at: u64| (sim.random(100) >= 10).then_some(at);
+    sim.run(5_000, &mut lossy);
+    sim.tick += 10;
+    sim.run(2_000, &mut lossy);
+    sim.longest_wait();
+    sim.run(2_000, &mut lossy);
+    let longest = sim.longest_wait();
+    assert!(longest <= 25_000, "{longest} µs two seconds after the stall");
+}

@@ -197,13 +197,14 @@ impl JitterBuffer {
 
     fn step(&mut self, now: Instant, need: u32) -> Step {
         self.enforce_cap(now);
+        let mut bridged = false;
         loop {
             let front = self
                 .play
                 .next
                 .and_then(|next| self.ring.first_from(next).map(|slot| (next, *slot)));
             let Some((next, front)) = front else {
-                return self.starve(now, need);
+                return self.starve(need);
             };
             let waited = signed_micros(front.at, now);
             let lag = self.lag(front.ts, now);
@@ -223,7 +224,11 @@ impl JitterBuffer {
                 if let Some(step) = self.bridge(&front, missing, patient, now, need) {
                     return step;
                 }
+                bridged = true;
                 continue;
+            }
+            if self.play.run > 0 && !bridged && missing == 0 && gap <= 0 {
+                self.late_arrival(now);
             }
             if front.silent && self.play.playing {
                 if patient && lag + self.tick() <= self.target() {
@@ -271,11 +276,10 @@ impl JitterBuffer {
     /// Something is given out that the stream does not move on by.
     fn hold(&mut self, need: u32) {
         self.play.credit = self.play.credit.saturating_add(i64::from(need));
-        self.play.forget_window();
     }
 
     /// Nothing waits.
-    fn starve(&mut self, now: Instant, need: u32) -> Step {
+    fn starve(&mut self, need: u32) -> Step {
         if !self.play.playing {
             return Step::Silence;
         }
@@ -284,24 +288,22 @@ impl JitterBuffer {
         if self.play.silent || self.play.run >= conceal {
             return Step::Silence;
         }
-        if self.play.run == 0 {
-            let regretted = self
-                .play
-                .shortened
-                .is_some_and(|at| signed_micros(at, now) < REGRET);
-            let quiet = self
-                .play
-                .underrun
-                .is_none_or(|at| signed_micros(at, now) > 3 * REGRET);
-            if regretted {
-                self.play.patience = (self.play.patience * 2).min(MAX_PATIENCE);
-            } else if quiet {
-                self.play.patience = PATIENCE;
-            }
-            self.play.underrun = Some(now);
-        }
         self.conceal(need);
         Step::Hold
+    }
+
+    /// What was concealed was not lost: it comes now. If that is so soon after a shortening, the delay had been right
+    /// before, and the next shortening waits longer for its proof.
+    fn late_arrival(&mut self, now: Instant) {
+        let play = &mut self.play;
+        let regretted = play.shortened.is_some_and(|at| signed_micros(at, now) < REGRET);
+        let quiet = play.underrun.is_none_or(|at| signed_micros(at, now) > 3 * REGRET);
+        if regretted {
+            play.patience = (play.patience * 2).min(MAX_PATIENCE);
+        } else if quiet {
+            play.patience = PATIENCE;
+        }
+        play.underrun = Some(now);
     }
 
     fn conceal(&mut self, ticks: u32) {
@@ -344,7 +346,6 @@ impl JitterBuffer {
         self.stats.lost += 1;
         self.play.lose(1);
         self.conceal(duration);
-        self.play.forget_window();
         Some(Step::Lost {
             duration,
             successor: adjacent.then_some(front.seq),
