@@ -234,7 +234,7 @@ impl Focus {
 
     fn enter(&mut self, room: RoomId, join: Join, now: Instant) {
         self.sessions.insert(join.session, room);
-        self.to_room(room, RoomInput::Join(Box::new(join)), now);
+        self.tell_room(room, RoomInput::Join(Box::new(join)), now);
     }
 
     /// Whether an INVITE to this name could come to a room at all.
@@ -313,7 +313,7 @@ impl Focus {
         if expires > 0 {
             self.subscriptions.insert(subscription, room);
         }
-        self.to_room(
+        self.tell_room(
             room,
             RoomInput::Subscribe {
                 subscription,

@@ -96,7 +96,7 @@ impl Focus {
             }
             FocusInput::SessionLost { session } => {
                 if let Some(room) = self.sessions.remove(&session) {
-                    self.to_room(room, RoomInput::SessionLost { session }, now);
+                    self.tell_room(room, RoomInput::SessionLost { session }, now);
                 }
             }
             FocusInput::SubscriptionLost { subscription } => self.subscription_over(subscription, now),
@@ -186,7 +186,7 @@ impl Focus {
     }
 
     /// Sends to a room, behind what it is still owed.
-    pub(super) fn to_room(&mut self, room: RoomId, input: RoomInput, now: Instant) {
+    pub(super) fn tell_room(&mut self, room: RoomId, input: RoomInput, now: Instant) {
         if self.owed.contains_key(&room) {
             self.room_busy(room, input, now);
         } else if self.directory.get(room).is_some() {
@@ -216,7 +216,7 @@ impl Focus {
             Event::Subscription { subscription, event } => match event {
                 SubscriptionEvent::Refreshed { .. } => {
                     if let Some(&room) = self.subscriptions.get(&subscription) {
-                        self.to_room(room, RoomInput::Refreshed { subscription }, now);
+                        self.tell_room(room, RoomInput::Refreshed { subscription }, now);
                     }
                 }
                 SubscriptionEvent::Unsubscribed
@@ -245,8 +245,9 @@ impl Focus {
             Some(room) => {
                 if over {
                     self.sessions.remove(&session);
+                    self.probes.retain(|_, of| *of != session);
                 }
-                self.to_room(room, RoomInput::Session { session, event }, now);
+                self.tell_room(room, RoomInput::Session { session, event }, now);
             }
             None if over => self
                 .waiting
@@ -280,7 +281,7 @@ impl Focus {
 
     fn subscription_over(&mut self, subscription: SubscriptionId, now: Instant) {
         if let Some(room) = self.subscriptions.remove(&subscription) {
-            self.to_room(room, RoomInput::SubscriptionOver { subscription }, now);
+            self.tell_room(room, RoomInput::SubscriptionOver { subscription }, now);
         } else {
             self.waiting
                 .retain(|_, waiting| waiting.door != Door::Watch(subscription));
@@ -292,7 +293,7 @@ impl Focus {
             return;
         };
         if let Some(&room) = self.sessions.get(&session) {
-            self.to_room(room, RoomInput::Probed { session, status }, now);
+            self.tell_room(room, RoomInput::Probed { session, status }, now);
         }
     }
 
@@ -423,7 +424,7 @@ impl Focus {
         }
         let rooms: Vec<RoomId> = self.directory.iter().map(|(room, _)| room).collect();
         for room in rooms {
-            self.to_room(room, RoomInput::End(EndReason::Shutdown), now);
+            self.tell_room(room, RoomInput::End(EndReason::Shutdown), now);
         }
     }
 

@@ -15,6 +15,10 @@ use crate::registrar::Account;
 
 /// Into the focus.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an input is taken at once, never queued"
+)]
 pub enum FocusInput {
     /// Anything that the endpoint reports.
     Sip(Event),

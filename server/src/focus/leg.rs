@@ -97,6 +97,8 @@ pub struct Leg {
     pub ports: Option<LegPorts>,
     /// The shard has the leg.
     pub in_mix: bool,
+    /// The peer may send: its silence means something.
+    pub receives: bool,
     /// Muted by the focus.
     pub muted: bool,
     /// Whether it is asked if it lives.
@@ -135,6 +137,7 @@ impl Leg {
             negotiation: join.negotiation,
             ports: None,
             in_mix: false,
+            receives: true,
             muted: false,
             probe: Probe::Quiet,
             digits: DigitBuffer::default(),

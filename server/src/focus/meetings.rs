@@ -189,7 +189,7 @@ impl Focus {
             entry.ending = true;
         }
         // Not as an API request: a full mailbox must not lose it.
-        self.to_room(room, RoomInput::End(reason), now);
+        self.tell_room(room, RoomInput::End(reason), now);
         self.push(FocusOutput::ApiReply {
             id,
             reply: ApiReply::Done,
@@ -198,7 +198,7 @@ impl Focus {
     }
 
     fn pass_on(&mut self, id: ApiId, room: RoomId, request: RoomApi, now: Instant) -> Option<ApiReply> {
-        self.to_room(room, RoomInput::Api { id, request }, now);
+        self.tell_room(room, RoomInput::Api { id, request }, now);
         None
     }
 

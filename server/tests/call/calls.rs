@@ -158,6 +158,8 @@ fn hold_and_resume_travel_both_ways() {
         let Some(SessionEvent::ReAnswered { response }) = events.first() else {
             panic!("{events:?}")
         };
+        let contact = response.headers.get(&HeaderName::Contact);
+        assert_eq!(contact, Some("<sip:blue@192.168.1.1:5060>;isfocus"));
         let answer = sdp::parse(&response.body).unwrap();
         assert_eq!(answer.direction_of(&answer.media[0]), ours);
         town.callers[ann].offers.receive_answer(answer).unwrap();
@@ -200,6 +202,19 @@ fn accounts_are_asked_for_and_the_answer_comes_by_itself() {
     let bob = town.caller("Bob", Some("secret"));
     assert_eq!(town.refused(bob, "sip:red@192.168.1.1"), 404);
     town.join(bob, BLUE);
+}
+
+#[test]
+fn without_lan_an_ended_name_is_410_and_then_404() {
+    let mut town = with_accounts();
+    let ann = town.caller("Ann", Some("secret"));
+    let bob = town.caller("Bob", Some("secret"));
+    let (call, _) = town.join(ann, FACTORY);
+    press(&mut town, ann, call, "*0#");
+    assert!(town.goodbye(ann, call).is_some());
+    assert_eq!(town.refused(bob, BLUE), 410);
+    town.pass(Duration::from_secs(600));
+    assert_eq!(town.refused(bob, BLUE), 404);
 }
 
 #[test]

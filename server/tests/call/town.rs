@@ -373,12 +373,12 @@ impl Town {
         }
         while let Some(output) = self.focus.poll_output() {
             moved = true;
-            self.from_focus(output, now);
+            self.on_focus(output, now);
         }
         for id in self.rooms.keys().copied().collect::<Vec<_>>() {
             while let Some(output) = self.rooms.get_mut(&id).and_then(Room::poll_output) {
                 moved = true;
-                self.from_room(id, output, now);
+                self.on_room(id, output, now);
             }
             if self.closed.contains(&id) {
                 self.rooms.remove(&id);
@@ -387,7 +387,7 @@ impl Town {
         moved
     }
 
-    fn from_focus(&mut self, output: FocusOutput, now: Instant) {
+    fn on_focus(&mut self, output: FocusOutput, now: Instant) {
         match output {
             FocusOutput::Sip(command) => {
                 if let Some(back) = command.execute(&mut self.server, now) {
@@ -414,7 +414,7 @@ impl Town {
         }
     }
 
-    fn from_room(&mut self, room: RoomId, output: RoomOutput, now: Instant) {
+    fn on_room(&mut self, room: RoomId, output: RoomOutput, now: Instant) {
         match output {
             RoomOutput::Sip(command) => {
                 if let Some(back) = command.execute(&mut self.server, now) {

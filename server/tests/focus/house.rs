@@ -309,12 +309,12 @@ impl House {
             let mut quiet = true;
             while let Some(output) = self.focus.poll_output() {
                 quiet = false;
-                self.from_focus(output, now);
+                self.on_focus(output, now);
             }
             for id in self.rooms.keys().copied().collect::<Vec<_>>() {
                 while let Some(output) = self.rooms.get_mut(&id).and_then(Room::poll_output) {
                     quiet = false;
-                    self.from_room(id, output, now);
+                    self.on_room(id, output, now);
                 }
                 if self.closed.contains(&id) {
                     self.rooms.remove(&id);
@@ -326,7 +326,7 @@ impl House {
         }
     }
 
-    fn from_focus(&mut self, output: FocusOutput, now: Instant) {
+    fn on_focus(&mut self, output: FocusOutput, now: Instant) {
         match output {
             FocusOutput::Sip(command) => self.sip.push_back(command),
             FocusOutput::SpawnRoom(setup) => {
@@ -349,7 +349,7 @@ impl House {
         }
     }
 
-    fn from_room(&mut self, room: RoomId, output: RoomOutput, now: Instant) {
+    fn on_room(&mut self, room: RoomId, output: RoomOutput, now: Instant) {
         match output {
             RoomOutput::Sip(command) => self.sip.push_back(command),
             RoomOutput::Report(report) => self.focus.handle_input(FocusInput::Room { room, report }, now),

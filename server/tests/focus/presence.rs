@@ -11,7 +11,7 @@ use mixer::{LegKey, MediaEvent};
 use sip_proto::endpoint::{ClientTx, Event, SessionEvent, SessionId, TerminatedBy};
 use sip_proto::message::{Response, StatusCode};
 
-use crate::house::House;
+use crate::house::{House, OFFER, request};
 
 const BLUE: &str = "sip:blue@192.168.1.1:5060";
 
@@ -163,4 +163,39 @@ fn the_speaker_is_in_the_roster() {
     );
     house.pass(Duration::from_millis(200));
     assert!(house.document(watcher).is_none(), "an unknown leg is nobody");
+}
+
+#[test]
+fn a_held_phone_is_asked_and_stays_while_it_answers() {
+    let mut house = House::lan();
+    let ann = house.join(BLUE, "Ann");
+    let reoffer = |house: &mut House, direction: &str, version: u8| {
+        let sdp = OFFER.replace("t=0 0\r\n", &format!("t=0 0\r\na={direction}\r\n"));
+        let sdp = sdp.replace("- 1 1", &format!("- 1 {version}"));
+        let request = request(
+            "INVITE",
+            BLUE,
+            "<sip:ann@h>",
+            &["Content-Type: application/sdp"],
+            &sdp,
+        );
+        house.session(ann, SessionEvent::ReOffer { request });
+    };
+    reoffer(&mut house, "inactive", 2);
+    assert_eq!(probes(&mut house), 0);
+    house.pass(Duration::from_secs(30));
+    answer_probe(&mut house, ann, Some(StatusCode::OK));
+    house.pass(Duration::from_secs(30));
+    answer_probe(&mut house, ann, Some(StatusCode::OK));
+    reoffer(&mut house, "sendrecv", 3);
+    house.pass(Duration::from_secs(90));
+    assert_eq!(
+        probes(&mut house),
+        0,
+        "it may send again: the mixer looks after it"
+    );
+    reoffer(&mut house, "inactive", 4);
+    house.pass(Duration::from_secs(30));
+    answer_probe(&mut house, ann, None);
+    assert!(house.bye(ann).is_some());
 }

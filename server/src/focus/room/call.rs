@@ -14,6 +14,7 @@ use crate::focus::command::SipCommand;
 use crate::focus::digits;
 use crate::focus::ids::LegId;
 use crate::focus::leg::{Leg, LegEvent, LegPorts, LegState, Probe};
+use crate::focus::limits;
 use crate::focus::mixing;
 use crate::focus::names;
 use crate::focus::negotiate::Reoffered;
@@ -288,7 +289,7 @@ impl Room {
     }
 
     /// Tells the mixer what holds now: a new leg is added, a known one changed in place.
-    fn apply(&mut self, id: LegId, negotiated: &Negotiated, _now: Instant) {
+    fn apply(&mut self, id: LegId, negotiated: &Negotiated, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let audio = &negotiated.audio;
         let command = if leg.in_mix {
@@ -305,11 +306,17 @@ impl Room {
                 config: Box::new(config),
             }
         };
-        // The peer's hold stops its media by agreement: it is not asked whether it lives until
-        // the mixer reports silence again.
-        if leg.is_on_hold() && leg.probe == Probe::Asked {
-            leg.probe = Probe::Quiet;
+        // By agreement nothing comes from a peer on hold, so its silence tells nothing: it is asked
+        // from time to time. When it may send again the mixer begins to count anew.
+        let receives = !audio.disabled && audio.direction.receives();
+        match (leg.receives, receives) {
+            (true, false) if leg.probe == Probe::Quiet => {
+                leg.probe = Probe::Due(now + limits::PROBE_INTERVAL);
+            }
+            (false, true) => leg.probe = Probe::Quiet,
+            _ => {}
         }
+        leg.receives = receives;
         self.push(RoomOutput::Media(command));
     }
 
