@@ -3,6 +3,8 @@
 //!
 //! `cargo run --example rtp_packets` prints them, and fails when they are not what the network's doings make them.
 
+#![expect(clippy::print_stdout, reason = "an example talks to its reader")]
+
 use std::error::Error;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -180,7 +182,6 @@ fn report(start: Instant, session: &mut RtpSession) -> Result<i32, Box<dyn Error
     Err("the report has no block about the sender".into())
 }
 
-#[expect(clippy::print_stdout, reason = "an example talks to its reader")]
 fn print(stats: &StreamStats, buffer: &JitterStats, played: &Played) {
     println!(
         "received {} of {} packets, {} lost",
@@ -199,7 +200,6 @@ fn print(stats: &StreamStats, buffer: &JitterStats, played: &Played) {
 }
 
 /// Whether it all adds up.
-#[expect(clippy::print_stdout, reason = "an example talks to its reader")]
 fn check(stats: &StreamStats, buffer: &JitterStats, played: &Played, reported: i32) -> bool {
     // The first packet proves the source and is not counted (RFC 3550 A.1); packet 499 is lost behind the last one
     // received, so that nobody misses it. Of 500, 20 are lost and 12 doubled, of which packets 199 and 399 are lost.

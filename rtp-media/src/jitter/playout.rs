@@ -38,6 +38,8 @@ pub(super) struct Playout {
     credit: i64,
     /// Ticks concealed in a row.
     run: i64,
+    /// They were concealed because nothing was here, and nothing says yet that it was lost.
+    starved: bool,
     duration: u32,
     silent: bool,
     window: Window,
@@ -79,6 +81,7 @@ impl Playout {
             played: 0,
             credit: 0,
             run: 0,
+            starved: false,
             duration: 0,
             silent: true,
             window: Window {
@@ -197,7 +200,6 @@ impl JitterBuffer {
 
     fn step(&mut self, now: Instant, need: u32) -> Step {
         self.enforce_cap(now);
-        let mut bridged = false;
         loop {
             let front = self
                 .play
@@ -224,10 +226,9 @@ impl JitterBuffer {
                 if let Some(step) = self.bridge(&front, missing, patient, now, need) {
                     return step;
                 }
-                bridged = true;
                 continue;
             }
-            if self.play.run > 0 && !bridged && missing == 0 && gap <= 0 {
+            if self.play.starved && missing == 0 && gap <= 0 {
                 self.late_arrival(now);
             }
             if front.silent && self.play.playing {
@@ -288,6 +289,7 @@ impl JitterBuffer {
         if self.play.silent || self.play.run >= conceal {
             return Step::Silence;
         }
+        self.play.starved = true;
         self.conceal(need);
         Step::Hold
     }
@@ -315,6 +317,7 @@ impl JitterBuffer {
     fn bridge(&mut self, front: &Slot, missing: u64, patient: bool, now: Instant, need: u32) -> Option<Step> {
         let clock = self.config.clock;
         let target = self.target();
+        self.play.starved = false;
         // What was already concealed while waiting for these frames is not concealed again, unless the target asks
         // for more lag than would remain (half a tick of that is left to chance).
         let covered = self.play.credit.min(front.ts - self.play.cursor);
@@ -409,6 +412,7 @@ impl JitterBuffer {
         play.playing = true;
         play.credit = 0;
         play.run = 0;
+        play.starved = false;
         play.duration = slot.duration;
         play.silent = slot.silent;
         play.loss -= play.loss / 64;
