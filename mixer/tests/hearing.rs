@@ -1,5 +1,11 @@
 //! Who hears whom, by tone: everybody exactly the others of its room, whatever the codec, over lossy links.
-#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 mod meeting;
 
@@ -13,7 +19,14 @@ const HEARD: f32 = 0.05;
 const UNHEARD: f32 = 0.015;
 
 fn kinds() -> impl Iterator<Item = CodecKind> {
-    [CodecKind::Opus, CodecKind::Pcmu, CodecKind::G722, CodecKind::Pcma, CodecKind::Opus].into_iter()
+    [
+        CodecKind::Opus,
+        CodecKind::Pcmu,
+        CodecKind::G722,
+        CodecKind::Pcma,
+        CodecKind::Opus,
+    ]
+    .into_iter()
 }
 
 fn assert_matrix(meeting: &mut Meeting, tones: &[(u32, f32)], absent: &[f32]) {
@@ -50,7 +63,10 @@ fn everybody_hears_exactly_the_others_over_lossy_links() {
 
 #[test]
 fn two_rooms_are_isolated_and_listeners_hear_all() {
-    let mut rooms = [Meeting::new(RoomConfig::default()), Meeting::new(RoomConfig::default())];
+    let mut rooms = [
+        Meeting::new(RoomConfig::default()),
+        Meeting::new(RoomConfig::default()),
+    ];
     for (number, room) in rooms.iter_mut().enumerate() {
         for index in 0..3 {
             let kind = kinds().nth(index).unwrap();
@@ -63,7 +79,11 @@ fn two_rooms_are_isolated_and_listeners_hear_all() {
     for number in 0..2 {
         let own = &TONES[number * 3..number * 3 + 3];
         let strange = &TONES[(1 - number) * 3..(1 - number) * 3 + 3];
-        let tones: Vec<(u32, f32)> = own.iter().enumerate().map(|(i, hz)| (i as u32 + 1, *hz)).collect();
+        let tones: Vec<(u32, f32)> = own
+            .iter()
+            .enumerate()
+            .map(|(i, hz)| (i as u32 + 1, *hz))
+            .collect();
         assert_matrix(&mut rooms[number], &tones, strange);
         for listener in [9, 10] {
             for hz in own {
@@ -99,7 +119,11 @@ fn every_packet_time_is_served() {
         let step = u32::from(phone.config.send.ptime_ms) * phone.kind.rtp_clock_rate().hertz() / 1_000;
         for pair in phone.got.windows(2) {
             assert_eq!(pair[1].sequence, pair[0].sequence.wrapping_add(1), "leg {key}");
-            assert_eq!(pair[1].timestamp.wrapping_sub(pair[0].timestamp), step, "leg {key}");
+            assert_eq!(
+                pair[1].timestamp.wrapping_sub(pair[0].timestamp),
+                step,
+                "leg {key}"
+            );
         }
     }
 }
@@ -107,7 +131,10 @@ fn every_packet_time_is_served() {
 #[test]
 fn hold_stops_both_ways_and_resume_continues_the_stream() {
     let mut meeting = Meeting::new(RoomConfig::default());
-    for (index, kind) in [CodecKind::Opus, CodecKind::Opus, CodecKind::Pcmu].into_iter().enumerate() {
+    for (index, kind) in [CodecKind::Opus, CodecKind::Opus, CodecKind::Pcmu]
+        .into_iter()
+        .enumerate()
+    {
         meeting.join_tone(index as u32 + 1, kind, TONES[index]);
     }
     meeting.run(100);
@@ -117,7 +144,10 @@ fn hold_stops_both_ways_and_resume_continues_the_stream() {
         let before = meeting.phone(1).got.len();
         meeting.run(100);
         assert_eq!(meeting.phone(1).got.len(), before, "no RTP on hold");
-        assert!(meeting.phone(2).hears(TONES[0], 1.0) < UNHEARD, "who holds isn't heard");
+        assert!(
+            meeting.phone(2).hears(TONES[0], 1.0) < UNHEARD,
+            "who holds isn't heard"
+        );
         assert!(meeting.phone(2).hears(TONES[2], 1.0) > HEARD);
         let update = update_config(&meeting.phone(1).config.clone(), Direction::SendRecv);
         meeting.update(update, 1);
@@ -126,7 +156,11 @@ fn hold_stops_both_ways_and_resume_continues_the_stream() {
         let (last, next) = (&got[before - 1], &got[before]);
         assert_eq!(next.sequence, last.sequence.wrapping_add(1));
         assert_eq!(next.ssrc, last.ssrc);
-        assert_eq!(next.timestamp.wrapping_sub(last.timestamp), 101 * 960, "the clock went on");
+        assert_eq!(
+            next.timestamp.wrapping_sub(last.timestamp),
+            101 * 960,
+            "the clock went on"
+        );
         assert!(next.marker);
         assert_matrix(&mut meeting, &[(1, TONES[0]), (2, TONES[1]), (3, TONES[2])], &[]);
     }
@@ -148,9 +182,16 @@ fn a_codec_change_keeps_ssrc_and_sequence() {
     let change = got.iter().position(|got| got.payload_type == 0).unwrap();
     assert_eq!(got[change].sequence, got[change - 1].sequence.wrapping_add(1));
     assert_eq!(got[change].ssrc, got[0].ssrc);
-    assert!(got[change..].iter().all(|got| got.payload_type == 0 && got.payload.len() == 160));
+    assert!(
+        got[change..]
+            .iter()
+            .all(|got| got.payload_type == 0 && got.payload.len() == 160)
+    );
     let stats = meeting.room.stats(LegKey(1)).unwrap();
-    assert_eq!((stats.send_codec, stats.receive_codec), (CodecKind::Pcmu, Some(CodecKind::Opus)));
+    assert_eq!(
+        (stats.send_codec, stats.receive_codec),
+        (CodecKind::Pcmu, Some(CodecKind::Opus))
+    );
 }
 
 #[test]
@@ -172,10 +213,15 @@ fn mute_removal_and_announcements() {
     }
     meeting.run(60);
     let (before, rate) = (meeting.phone(2).heard.len(), meeting.phone(2).rate());
-    meeting.room.command(Command::Announce(Announcement::Joined), meeting.now);
+    meeting
+        .room
+        .command(Command::Announce(Announcement::Joined), meeting.now);
     meeting.run(10);
     let tone = meeting.phone(2).heard[before..].to_vec();
-    assert!(meeting::amplitude(&tone, 440.0, rate) > 0.01, "the first note is audible");
+    assert!(
+        meeting::amplitude(&tone, 440.0, rate) > 0.01,
+        "the first note is audible"
+    );
 }
 
 #[test]
@@ -185,7 +231,10 @@ fn csrcs_name_the_mixed_talkers_and_not_oneself() {
     meeting.join_tone(2, CodecKind::Pcmu, TONES[1]);
     meeting.join(leg_config(3, CodecKind::Opus));
     meeting.run(50);
-    let (one, two) = (meeting.phone(1).session.ssrc().0, meeting.phone(2).session.ssrc().0);
+    let (one, two) = (
+        meeting.phone(1).session.ssrc().0,
+        meeting.phone(2).session.ssrc().0,
+    );
     assert_eq!(meeting.phone(1).got.last().unwrap().csrcs, [two]);
     assert_eq!(meeting.phone(2).got.last().unwrap().csrcs, [one]);
     assert_eq!(meeting.phone(3).got.last().unwrap().csrcs, [one, two]);
@@ -198,16 +247,26 @@ fn csrcs_name_the_mixed_talkers_and_not_oneself() {
         })
         .collect();
     assert_eq!(starts, [LegKey(1), LegKey(2)]);
-    assert!(meeting.events.iter().any(|(_, e)| matches!(e, MediaEvent::ActiveSpeaker { leg: Some(_) })));
+    assert!(
+        meeting
+            .events
+            .iter()
+            .any(|(_, e)| matches!(e, MediaEvent::ActiveSpeaker { leg: Some(_) }))
+    );
 }
 
 #[test]
 fn more_talkers_than_fit_are_chosen_by_level() {
-    let mut meeting = Meeting::new(RoomConfig { max_talkers: 2, normalise: false, ..RoomConfig::default() });
+    let mut meeting = Meeting::new(RoomConfig {
+        max_talkers: 2,
+        normalise: false,
+        ..RoomConfig::default()
+    });
     for (key, level) in [(1u32, 0.05f32), (2, 0.3), (3, 0.25)] {
         let hz = TONES[key as usize];
-        meeting.join(leg_config(key, CodecKind::Opus)).voice =
-            Some(Box::new(move |n, rate| level * (std::f32::consts::TAU * hz * n as f32 / rate).sin()));
+        meeting.join(leg_config(key, CodecKind::Opus)).voice = Some(Box::new(move |n, rate| {
+            level * (std::f32::consts::TAU * hz * n as f32 / rate).sin()
+        }));
     }
     meeting.join(leg_config(9, CodecKind::Opus));
     meeting.run(150);

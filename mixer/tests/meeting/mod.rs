@@ -10,8 +10,8 @@
 )]
 
 use mixer::{
-    CodecSettings, Command, Direction, Leg, LegConfig, LegKey, LegUpdateConfig, MediaEvent, Outbox, Port, Room,
-    RoomConfig, Trash,
+    CodecSettings, Command, Direction, Leg, LegConfig, LegKey, LegUpdateConfig, MediaEvent, Outbox, Port,
+    Room, RoomConfig, Trash,
 };
 use rtp_media::codec::{AudioDecoder, AudioEncoder, CodecKind, Decoder, Encoder, opus::OpusConfig};
 use rtp_media::rtp::RtpPacket;
@@ -24,7 +24,8 @@ use std::time::{Duration, Instant};
 pub const TICK: Duration = Duration::from_millis(20);
 
 pub fn payload_type(kind: CodecKind) -> PayloadType {
-    kind.static_payload_type().unwrap_or(PayloadType::new(96).unwrap())
+    kind.static_payload_type()
+        .unwrap_or(PayloadType::new(96).unwrap())
 }
 
 pub fn session_config(kind: CodecKind, name: &str) -> SessionConfig {
@@ -50,7 +51,7 @@ pub fn leg_config(key: u32, kind: CodecKind) -> LegConfig {
         remote_rtcp: None,
         rtcp_mux: true,
         audio_level_extension: None,
-        seed: [key as u8; 32],
+        seed: [(key % 251) as u8; 32],
     }
 }
 
@@ -92,7 +93,10 @@ pub struct Dice(pub u64);
 
 impl Dice {
     pub fn roll(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 40) as f32 / (1u64 << 24) as f32
     }
 }
@@ -134,7 +138,11 @@ impl Phone {
         Self {
             kind,
             from: address(config.key.0),
-            session: RtpSession::new(session_config(kind, "phone"), [config.key.0 as u8 + 100; 32], now),
+            session: RtpSession::new(
+                session_config(kind, "phone"),
+                [(config.key.0 % 200) as u8 + 50; 32],
+                now,
+            ),
             encoder: AudioEncoder::new(kind, &OpusConfig::default()).unwrap(),
             decoder: AudioDecoder::new(kind).unwrap(),
             timestamp: RtpTimestamp(config.key.0 * 1_000),
@@ -154,7 +162,9 @@ impl Phone {
     }
 
     pub fn say(&mut self, hz: f32) {
-        self.voice = Some(Box::new(move |n, rate| 0.2 * (std::f32::consts::TAU * hz * n as f32 / rate).sin()));
+        self.voice = Some(Box::new(move |n, rate| {
+            0.2 * (std::f32::consts::TAU * hz * n as f32 / rate).sin()
+        }));
     }
 
     pub fn rate(&self) -> u32 {
@@ -217,7 +227,11 @@ impl Phone {
     /// How loud a tone is in the last `seconds` heard.
     pub fn hears(&self, hz: f32, seconds: f32) -> f32 {
         let last = (self.rate() as f32 * seconds) as usize;
-        amplitude(&self.heard[self.heard.len().saturating_sub(last)..], hz, self.rate())
+        amplitude(
+            &self.heard[self.heard.len().saturating_sub(last)..],
+            hz,
+            self.rate(),
+        )
     }
 }
 
@@ -282,12 +296,18 @@ impl Meeting {
     pub fn leave(&mut self, key: u32) {
         let mut out = Collected::default();
         self.room.leave(LegKey(key), self.now, self.wall(), &mut out);
-        assert!(matches!(self.room.command(Command::Remove(LegKey(key)), self.now), Some(Trash::Leg(_))));
+        assert!(matches!(
+            self.room.command(Command::Remove(LegKey(key)), self.now),
+            Some(Trash::Leg(_))
+        ));
         self.phones.retain(|phone| phone.key() != LegKey(key));
     }
 
     pub fn phone(&mut self, key: u32) -> &mut Phone {
-        self.phones.iter_mut().find(|phone| phone.key() == LegKey(key)).unwrap()
+        self.phones
+            .iter_mut()
+            .find(|phone| phone.key() == LegKey(key))
+            .unwrap()
     }
 
     pub fn wall(&self) -> NtpTime {
@@ -319,8 +339,12 @@ impl Meeting {
     pub fn run_room(&mut self) {
         let mut out = Collected::default();
         self.room.tick(self.now, self.wall(), &mut out);
-        let keys: HashMap<LegKey, usize> =
-            self.phones.iter().enumerate().map(|(at, phone)| (phone.key(), at)).collect();
+        let keys: HashMap<LegKey, usize> = self
+            .phones
+            .iter()
+            .enumerate()
+            .map(|(at, phone)| (phone.key(), at))
+            .collect();
         for (leg, to, packet) in out.rtp {
             let phone = &mut self.phones[keys[&leg]];
             assert_eq!(to, phone.from);
@@ -337,7 +361,13 @@ impl Meeting {
             let mut buffer = [0; 1_500];
             let wall = NtpTime::from_unix(Duration::from_secs(1_700_000_000) + TICK * self.tick as u32);
             if let Some(length) = phone.session.poll_rtcp(self.now, wall, &mut buffer) {
-                self.room.receive(phone.config.key, Port::Rtp, phone.from, &buffer[..length], self.now);
+                self.room.receive(
+                    phone.config.key,
+                    Port::Rtp,
+                    phone.from,
+                    &buffer[..length],
+                    self.now,
+                );
             }
         }
         while let Some(event) = self.room.poll_event() {
