@@ -48,7 +48,8 @@ pub enum Event {
         /// What happened.
         event: SubscriptionEvent,
     },
-    /// An answer to `request` or `request_in_dialog`: any number of provisional ones, then one final.
+    /// An answer to `request` or `request_in_dialog`: one final response, after provisional ones
+    /// (never a 100), if the peer sends any.
     Response {
         /// Which request.
         tx: ClientTx,

@@ -60,6 +60,8 @@ impl Endpoint {
             Purpose::Bye(id) if is_final => {
                 self.with_session(id, |session, stack| session.on_bye_done(stack));
             }
+            // RFC 4320 §4.1: a 100 to a non-INVITE only quiets the retransmissions.
+            Purpose::Application(..) if code == 100 => {}
             Purpose::Application(tx, session) => {
                 self.stack.emit(Event::Response { tx, response });
                 // §12.2.1.2: the peer no longer knows the dialog.

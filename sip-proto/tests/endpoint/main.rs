@@ -1,0 +1,25 @@
+//! The endpoint as its driver and its peer see it: whole flows in virtual time.
+//!
+//! `pair` joins two endpoints by a link that can lose, double and reorder; `solo` puts one endpoint against
+//! messages made by hand. Every scenario ends by letting all timers run out and finding nothing left.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod calls;
+mod cancel;
+mod digest;
+mod forks;
+mod hygiene;
+mod offers;
+mod pair;
+mod registration;
+mod routes;
+mod solo;
+mod storms;
+mod streams;
+mod subscriptions;
