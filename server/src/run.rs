@@ -36,27 +36,42 @@ pub fn serve(config: &Config) -> Result<(), StartError> {
     let _lock = lock_data_dir(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
     let path = Store::file(&config.data_dir);
-    let store = Store::start(&path, Arc::clone(&metrics))
-        .map_err(|source| StartError::Store { path: path.clone(), source })?;
+    let store = Store::start(&path, Arc::clone(&metrics)).map_err(|source| StartError::Store {
+        path: path.clone(),
+        source,
+    })?;
     let (capture, mut taps) = start_capture(config, &metrics)?;
     let signalling_tap = taps.pop().flatten().map(SharedTap::new);
     let sip = config
         .listen
         .iter()
         .map(|address| {
-            SipListener::bind(*address)
-                .map_err(|source| StartError::Listen { what: "SIP", address: *address, source })
+            SipListener::bind(*address).map_err(|source| StartError::Listen {
+                what: "SIP",
+                address: *address,
+                source,
+            })
         })
         .collect::<Result<Vec<_>, _>>()?;
     let http = match config.http_address() {
-        Some(address) => Some(
-            listen::tcp(address).map_err(|source| StartError::Listen { what: "HTTP", address, source })?,
-        ),
+        Some(address) => Some(listen::tcp(address).map_err(|source| StartError::Listen {
+            what: "HTTP",
+            address,
+            source,
+        })?),
         None => None,
     };
     let shards = Arc::new(ShardPool::start(taps, &metrics)?);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let parts = Parts { config, metrics, store: store.clone(), shards: Arc::clone(&shards), tap: signalling_tap };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let parts = Parts {
+        config,
+        metrics,
+        store: store.clone(),
+        shards: Arc::clone(&shards),
+        tap: signalling_tap,
+    };
     let outcome = runtime.block_on(parts.run(sip, http));
     // Room tasks hold rings to the shards: they go first.
     runtime.shutdown_timeout(Duration::from_millis(200));
@@ -88,8 +103,12 @@ impl Parts<'_> {
                 tokens: self.config.api.tokens.clone(),
                 hosts: self.config.api.hosts.clone(),
             };
-            let state =
-                ApiState::new(internal_sender.clone(), self.store.clone(), Arc::clone(&self.metrics), access);
+            let state = ApiState::new(
+                internal_sender.clone(),
+                self.store.clone(),
+                Arc::clone(&self.metrics),
+                access,
+            );
             tokio::spawn(http_api::serve(listener, state));
         }
         self.warn().await;
@@ -177,19 +196,27 @@ impl Parts<'_> {
     }
 }
 
-fn start_capture(config: &Config, metrics: &Arc<Metrics>) -> Result<(Option<Capture>, Vec<Option<Tap>>), StartError> {
+fn start_capture(
+    config: &Config,
+    metrics: &Arc<Metrics>,
+) -> Result<(Option<Capture>, Vec<Option<Tap>>), StartError> {
     // One tap for each shard and one for the signalling.
     let count = config.shard_count() + 1;
     let Some(path) = config.capture_file() else {
         return Ok((None, (0..count).map(|_| None).collect()));
     };
-    let (capture, taps) = Capture::start(path, count, metrics)
-        .map_err(|source| StartError::Capture { path: path.to_owned(), source })?;
+    let (capture, taps) = Capture::start(path, count, metrics).map_err(|source| StartError::Capture {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok((Some(capture), taps.into_iter().map(Some).collect()))
 }
 
 fn lock_data_dir(dir: &Path) -> Result<Flock<File>, StartError> {
-    let refused = |source| StartError::DataDir { path: dir.to_owned(), source };
+    let refused = |source| StartError::DataDir {
+        path: dir.to_owned(),
+        source,
+    };
     std::fs::create_dir_all(dir).map_err(refused)?;
     let file = File::create(dir.join("meet-server.lock")).map_err(refused)?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)

@@ -20,10 +20,17 @@ pub fn seed() -> io::Result<[u8; 32]> {
 /// For the focus.
 pub fn focus(config: &Config, sip: Option<SocketAddr>, http: Option<SocketAddr>) -> FocusSettings {
     FocusSettings {
-        admittance: if config.lan { Admittance::Lan } else { Admittance::Accounts },
+        admittance: if config.lan {
+            Admittance::Lan
+        } else {
+            Admittance::Accounts
+        },
         realm: config.sip.realm.clone(),
         domains: config.sip.domains.clone(),
-        authority: sip.map_or_else(|| "localhost".to_owned(), |address| reachable(address).to_string()),
+        authority: sip.map_or_else(
+            || "localhost".to_owned(),
+            |address| reachable(address).to_string(),
+        ),
         api_url: http.map(|address| format!("http://{}", reachable(address))),
         allow_md5: config.sip.allow_md5,
         ended_hold: Duration::from_secs(config.meetings.ended_hold_seconds),
@@ -32,7 +39,10 @@ pub fn focus(config: &Config, sip: Option<SocketAddr>, http: Option<SocketAddr>)
         max_rooms: config.meetings.max_rooms,
         room: RoomLimits {
             max_legs: config.meetings.max_members,
-            opus: OpusSettings { bitrate: config.media.opus_bitrate, complexity: config.media.opus_complexity },
+            opus: OpusSettings {
+                bitrate: config.media.opus_bitrate,
+                complexity: config.media.opus_complexity,
+            },
             ..RoomLimits::default()
         },
         registrar: RegistrarSettings {
@@ -53,7 +63,10 @@ pub fn endpoint(config: &Config) -> EndpointConfig {
         user_agent: concat!("Meet/", env!("CARGO_PKG_VERSION")).to_owned(),
         allow,
         allow_events: vec!["conference".to_owned()],
-        max_dialogs_per_peer: config.meetings.max_members.saturating_mul(config.meetings.max_rooms),
+        max_dialogs_per_peer: config
+            .meetings
+            .max_members
+            .saturating_mul(config.meetings.max_rooms),
         ..EndpointConfig::default()
     }
 }
@@ -75,8 +88,14 @@ fn reachable(address: SocketAddr) -> SocketAddr {
         return address;
     }
     // RFC 5737 and RFC 3849 addresses: nothing is sent, only the route is looked up.
-    let far = if address.is_ipv4() { "192.0.2.1:9" } else { "[2001:db8::1]:9" };
-    let local = far.parse().map(|far| Routes::default().local(address, far, Instant::now()));
+    let far = if address.is_ipv4() {
+        "192.0.2.1:9"
+    } else {
+        "[2001:db8::1]:9"
+    };
+    let local = far
+        .parse()
+        .map(|far| Routes::default().local(address, far, Instant::now()));
     match local {
         Ok(local) if !local.ip().is_unspecified() => local,
         _ if address.is_ipv4() => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),

@@ -1,9 +1,15 @@
 //! Whole calls over real sockets: who hears whom, hold, digits, vanishing.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
-mod support;
 #[path = "support/media.rs"]
 mod media;
+mod support;
 
 use media::{Voice, share};
 use std::time::Duration;
@@ -20,8 +26,10 @@ struct Member {
 fn join(server: &Server, name: &str, room: &str, hertz: f32) -> Member {
     let voice = Voice::start(server.sip.ip(), hertz);
     let phone = Phone::new(server.sip, name);
-    let answer =
-        phone.call(&format!("sip:{room}@{}", server.sip), &pcmu("127.0.0.1", voice.address.port()));
+    let answer = phone.call(
+        &format!("sip:{room}@{}", server.sip),
+        &pcmu("127.0.0.1", voice.address.port()),
+    );
     assert_eq!(answer.status(), 200, "{answer:?}");
     voice.send_to(answer.media_port());
     Member { phone, voice, answer }
@@ -44,14 +52,24 @@ fn everybody_hears_the_others_of_the_room_and_nobody_else() {
     for (who, own, foreign) in [(&ann, 500.0, 2000.0), (&bob, 1000.0, 2000.0)] {
         let recent = who.voice.recent();
         assert!(share(&recent, own) < 0.02, "{} hears itself", who.phone.name);
-        assert!(share(&recent, foreign) < 0.02, "{} hears another room", who.phone.name);
+        assert!(
+            share(&recent, foreign) < 0.02,
+            "{} hears another room",
+            who.phone.name
+        );
     }
     let alone = eve.voice.recent();
-    assert!([500.0, 1000.0].iter().all(|f| share(&alone, *f) < 0.02), "eve hears another room");
+    assert!(
+        [500.0, 1000.0].iter().all(|f| share(&alone, *f) < 0.02),
+        "eve hears another room"
+    );
     // The statistics arrive, with the codec and the packets.
     let seen = server.until("/api/v1/meetings/blue/participants", |v| {
         let list = v["participants"].as_array().unwrap();
-        list.len() == 2 && list.iter().all(|p| p["statistics"]["received_packets"].as_u64().unwrap_or(0) > 20)
+        list.len() == 2
+            && list
+                .iter()
+                .all(|p| p["statistics"]["received_packets"].as_u64().unwrap_or(0) > 20)
     });
     assert_eq!(seen["participants"][0]["codec"], "PCMU");
     assert_eq!(seen["participants"][0]["name"], "ann");
@@ -62,8 +80,17 @@ fn everybody_hears_the_others_of_the_room_and_nobody_else() {
     assert_eq!(ann.phone.bye(&ann.answer, 2).status(), 200);
     assert_eq!(eve.phone.bye(&eve.answer, 2).status(), 200);
     let log = server.get("/api/v1/events").json();
-    let kinds: Vec<&str> = log["events"].as_array().unwrap().iter().map(|e| e["kind"].as_str().unwrap()).collect();
-    assert_eq!(kinds.iter().filter(|k| **k == "person-left").count(), 3, "{kinds:?}");
+    let kinds: Vec<&str> = log["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|e| e["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(
+        kinds.iter().filter(|k| **k == "person-left").count(),
+        3,
+        "{kinds:?}"
+    );
 }
 
 #[test]
@@ -88,7 +115,9 @@ fn the_answers_to_strangers_and_wrong_media() {
     let uri = format!("sip:blue@{}", server.sip);
     let sdp = pcmu("127.0.0.1", 40_000).replace("RTP/AVP", "RTP/SAVP");
     assert_eq!(Phone::new(server.sip, "safe").call(&uri, &sdp).status(), 488);
-    let none = pcmu("127.0.0.1", 40_000).replace("AVP 0 101", "AVP 18").replace("rtpmap:0 PCMU", "rtpmap:18 G729");
+    let none = pcmu("127.0.0.1", 40_000)
+        .replace("AVP 0 101", "AVP 18")
+        .replace("rtpmap:0 PCMU", "rtpmap:18 G729");
     assert_eq!(Phone::new(server.sip, "g729").call(&uri, &none).status(), 488);
 }
 

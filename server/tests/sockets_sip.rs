@@ -1,5 +1,11 @@
 //! SIP over UDP, TCP and IPv6 with bare sockets: answers, rubbish, the end.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod support;
 
@@ -21,7 +27,10 @@ fn options_over_udp_names_the_api() {
     let answer = options(&Phone::new(server.sip, "ann"), 1);
     assert_eq!(answer.status(), 200, "{answer:?}");
     let info = answer.header("Call-Info").unwrap();
-    assert!(info.contains(&format!("http://{}", server.http)) && info.contains("purpose=meet-api"), "{info}");
+    assert!(
+        info.contains(&format!("http://{}", server.http)) && info.contains("purpose=meet-api"),
+        "{info}"
+    );
     assert!(answer.header("Allow").unwrap().contains("INVITE"));
     assert!(answer.header("Via").unwrap().contains("rport="));
 }
@@ -30,7 +39,15 @@ fn options_over_udp_names_the_api() {
 fn options_over_ipv6() {
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().to_str().unwrap();
-    let server = Server::start(&["--lan", "--listen", "[::1]:0", "--http", "[::1]:0", "--data-dir", dir]);
+    let server = Server::start(&[
+        "--lan",
+        "--listen",
+        "[::1]:0",
+        "--http",
+        "[::1]:0",
+        "--data-dir",
+        dir,
+    ]);
     assert_eq!(options(&Phone::new(server.sip, "ann"), 1).status(), 200);
 }
 
@@ -38,7 +55,17 @@ fn options_over_ipv6() {
 fn several_addresses_and_the_wildcard() {
     let data = tempfile::tempdir().unwrap();
     let dir = data.path().to_str().unwrap();
-    let args = ["--lan", "--listen", "0.0.0.0:0", "--listen", "[::1]:0", "--http", "127.0.0.1:0", "--data-dir", dir];
+    let args = [
+        "--lan",
+        "--listen",
+        "0.0.0.0:0",
+        "--listen",
+        "[::1]:0",
+        "--http",
+        "127.0.0.1:0",
+        "--data-dir",
+        dir,
+    ];
     let server = Server::start(&args);
     let there = format!("127.0.0.1:{}", server.sip.port()).parse().unwrap();
     let phone = Phone::new(there, "ann");
@@ -99,14 +126,28 @@ fn rubbish_kills_nothing() {
         let mut stream = TcpStream::connect(server.sip).unwrap();
         drop(stream.write_all(&bytes));
     }
-    for text in ["INVITE\r\n\r\n", "INVITE sip:x SIP/2.0\r\nVia: \r\n\r\n", "SIP/2.0 999 x\r\n\r\n", "\r\n\r\n\0\0"] {
+    for text in [
+        "INVITE\r\n\r\n",
+        "INVITE sip:x SIP/2.0\r\nVia: \r\n\r\n",
+        "SIP/2.0 999 x\r\n\r\n",
+        "\r\n\r\n\0\0",
+    ] {
         socket.send_to(text.as_bytes(), server.sip).unwrap();
-        TcpStream::connect(server.sip).unwrap().write_all(text.as_bytes()).unwrap();
+        TcpStream::connect(server.sip)
+            .unwrap()
+            .write_all(text.as_bytes())
+            .unwrap();
     }
     let endless = "INVITE sip:x SIP/2.0\r\nContent-Length: 99999999999\r\n\r\n";
-    TcpStream::connect(server.sip).unwrap().write_all(endless.as_bytes()).unwrap();
+    TcpStream::connect(server.sip)
+        .unwrap()
+        .write_all(endless.as_bytes())
+        .unwrap();
     assert_eq!(options(&Phone::new(server.sip, "ann"), 1).status(), 200);
-    assert_eq!(over_tcp(&mut TcpStream::connect(server.sip).unwrap(), 1).status(), 200);
+    assert_eq!(
+        over_tcp(&mut TcpStream::connect(server.sip).unwrap(), 1).status(),
+        200
+    );
     assert_eq!(server.get("/health").status, 200);
 }
 
@@ -117,14 +158,20 @@ fn the_end_says_goodbye_and_keeps_its_time() {
     let phone = Phone::new(server.sip, "ann");
     let answer = phone.call(&format!("sip:room@{}", server.sip), &pcmu("127.0.0.1", 40_002));
     assert_eq!(answer.status(), 200, "{answer:?}");
-    server.until("/api/v1/meetings", |list| list["meetings"][0]["participants"] == 1);
+    server.until("/api/v1/meetings", |list| {
+        list["meetings"][0]["participants"] == 1
+    });
     let asked = Instant::now();
     server.signal(Signal::SIGTERM);
     let bye = phone.expect("BYE", None, |m| m.method() == "BYE");
     assert!(bye.header("Reason").is_some(), "{bye:?}");
     phone.ok(&bye);
     let status = server.wait(Duration::from_secs(6)).expect("still running");
-    assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
+    assert!(
+        asked.elapsed() < Duration::from_secs(5),
+        "took {:?}",
+        asked.elapsed()
+    );
     assert_eq!(status.code(), Some(0));
 }
 
@@ -134,7 +181,12 @@ fn the_end_does_not_wait_for_the_deaf_and_a_second_signal_is_at_once() {
     for second in [false, true] {
         let mut server = Server::lan(data.path());
         let phone = Phone::new(server.sip, "deaf");
-        assert_eq!(phone.call(&format!("sip:room@{}", server.sip), &pcmu("127.0.0.1", 40_004)).status(), 200);
+        assert_eq!(
+            phone
+                .call(&format!("sip:room@{}", server.sip), &pcmu("127.0.0.1", 40_004))
+                .status(),
+            200
+        );
         let asked = Instant::now();
         server.signal(Signal::SIGTERM);
         if second {
@@ -142,7 +194,11 @@ fn the_end_does_not_wait_for_the_deaf_and_a_second_signal_is_at_once() {
             server.signal(Signal::SIGTERM);
         }
         let status = server.wait(Duration::from_secs(6)).expect("still running");
-        assert!(asked.elapsed() < Duration::from_secs(5), "took {:?}", asked.elapsed());
+        assert!(
+            asked.elapsed() < Duration::from_secs(5),
+            "took {:?}",
+            asked.elapsed()
+        );
         assert_eq!(status.code(), Some(i32::from(second)));
     }
 }

@@ -1,5 +1,11 @@
 //! Starting, refusing to start, and the small commands, as a user meets them.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
 
 mod support;
 
@@ -11,7 +17,10 @@ use support::{Server, command, run, stderr};
 fn the_ready_line_names_both_addresses() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::lan(data.path());
-    assert_eq!(server.ready, format!("ready sip={} http={}", server.sip, server.http));
+    assert_eq!(
+        server.ready,
+        format!("ready sip={} http={}", server.sip, server.http)
+    );
     assert_ne!(server.sip.port(), 0);
     assert_ne!(server.http.port(), 0);
 }
@@ -32,7 +41,10 @@ fn a_wrong_key_names_file_and_line() {
     let output = run(&["--config", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(2));
     let text = stderr(&output);
-    assert!(text.contains("server.toml:4:1") && text.contains("speed"), "{text}");
+    assert!(
+        text.contains("server.toml:4:1") && text.contains("speed"),
+        "{text}"
+    );
     assert!(output.stdout.is_empty());
 }
 
@@ -49,12 +61,35 @@ fn a_port_in_use_is_told_with_the_way_out() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::lan(data.path());
     let other = tempfile::tempdir().unwrap();
-    let (sip, http, dir) = (server.sip.to_string(), server.http.to_string(), other.path().to_str().unwrap());
-    let output = run(&["--lan", "--listen", &sip, "--http", "127.0.0.1:0", "--data-dir", dir]);
+    let (sip, http, dir) = (
+        server.sip.to_string(),
+        server.http.to_string(),
+        other.path().to_str().unwrap(),
+    );
+    let output = run(&[
+        "--lan",
+        "--listen",
+        &sip,
+        "--http",
+        "127.0.0.1:0",
+        "--data-dir",
+        dir,
+    ]);
     assert_eq!(output.status.code(), Some(3));
     let text = stderr(&output);
-    assert!(text.contains(&sip) && text.contains("choose another port"), "{text}");
-    let output = run(&["--lan", "--listen", "127.0.0.1:0", "--http", &http, "--data-dir", dir]);
+    assert!(
+        text.contains(&sip) && text.contains("choose another port"),
+        "{text}"
+    );
+    let output = run(&[
+        "--lan",
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        &http,
+        "--data-dir",
+        dir,
+    ]);
     assert_eq!(output.status.code(), Some(3));
     assert!(stderr(&output).contains("HTTP"));
 }
@@ -64,21 +99,33 @@ fn a_data_folder_that_cannot_be_used_is_told() {
     let data = tempfile::tempdir().unwrap();
     let file = data.path().join("file");
     std::fs::write(&file, "x").unwrap();
-    let output = run(&["--lan", "--listen", "127.0.0.1:0", "--data-dir", file.to_str().unwrap()]);
+    let output = run(&[
+        "--lan",
+        "--listen",
+        "127.0.0.1:0",
+        "--data-dir",
+        file.to_str().unwrap(),
+    ]);
     assert_eq!(output.status.code(), Some(4));
     assert!(stderr(&output).contains("--data-dir"));
     let server = Server::lan(data.path());
     let dir = data.path().to_str().unwrap();
     let output = run(&["--lan", "--listen", "127.0.0.1:0", "--data-dir", dir]);
     assert_eq!(output.status.code(), Some(4), "{}", stderr(&output));
-    assert!(stderr(&output).contains("another meet-server"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("another meet-server"),
+        "{}",
+        stderr(&output)
+    );
     drop(server);
 }
 
 #[test]
 fn config_prints_what_is_in_force_and_hides_tokens() {
     let mut asked = command(&["--listen", "127.0.0.1:5070", "config"]);
-    asked.env("MEET_MEETINGS_MAX_ROOMS", "7").env("MEET_API_TOKENS", "0123456789abcdef");
+    asked
+        .env("MEET_MEETINGS_MAX_ROOMS", "7")
+        .env("MEET_API_TOKENS", "0123456789abcdef");
     let output = asked.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.contains("listen = [\"127.0.0.1:5070\"]"), "{text}");
@@ -94,9 +141,18 @@ fn users_are_added_listed_and_removed() {
     let dir = data.path().to_str().unwrap();
     let add = |name: &str, password: &str| {
         let args = ["--data-dir", dir, "user", "add", name, "--password-stdin"];
-        let mut child =
-            command(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes()).unwrap();
+        let mut child = command(&args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(format!("{password}\n").as_bytes())
+            .unwrap();
         child.wait_with_output().unwrap()
     };
     assert!(add("bob", "secret").status.success());
@@ -106,7 +162,11 @@ fn users_are_added_listed_and_removed() {
     assert_eq!(add("a b", "x").status.code(), Some(2));
     let list = run(&["--data-dir", dir, "user", "list"]);
     assert_eq!(String::from_utf8(list.stdout).unwrap(), "alice\nbob\n");
-    assert!(run(&["--data-dir", dir, "user", "remove", "bob"]).status.success());
+    assert!(
+        run(&["--data-dir", dir, "user", "remove", "bob"])
+            .status
+            .success()
+    );
     let gone = run(&["--data-dir", dir, "user", "remove", "bob"]);
     assert_eq!(gone.status.code(), Some(2));
     assert!(stderr(&gone).contains("no account `bob`"));
@@ -120,7 +180,14 @@ fn users_are_added_listed_and_removed() {
 #[test]
 fn version_and_help_answer() {
     let output = run(&["--version"]);
-    assert!(String::from_utf8(output.stdout).unwrap().starts_with("meet-server 0."));
+    assert!(
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .starts_with("meet-server 0.")
+    );
     let help = String::from_utf8(run(&["--help"]).stdout).unwrap();
-    assert!(help.contains("Examples:") && help.contains("Exit codes:"), "{help}");
+    assert!(
+        help.contains("Examples:") && help.contains("Exit codes:"),
+        "{help}"
+    );
 }

@@ -39,10 +39,18 @@ impl Tap {
     /// Copies a datagram into the ring; never waits.
     pub fn record(&mut self, at: SystemTime, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
         let length = bytes.len().min(CAPTURE_BYTES);
-        let mut slot = Captured { at, from, to, length: 0, bytes: [0; CAPTURE_BYTES] };
-        if let (Some(into), Some(kept), Ok(short)) =
-            (slot.bytes.get_mut(..length), bytes.get(..length), u16::try_from(length))
-        {
+        let mut slot = Captured {
+            at,
+            from,
+            to,
+            length: 0,
+            bytes: [0; CAPTURE_BYTES],
+        };
+        if let (Some(into), Some(kept), Ok(short)) = (
+            slot.bytes.get_mut(..length),
+            bytes.get(..length),
+            u16::try_from(length),
+        ) {
             into.copy_from_slice(kept);
             slot.length = short;
         }
@@ -70,7 +78,10 @@ impl SharedTap {
 
     /// As [`Tap::record`].
     pub fn record(&self, at: SystemTime, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).record(at, from, to, bytes);
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .record(at, from, to, bytes);
     }
 }
 
@@ -88,7 +99,10 @@ impl Capture {
         let (mut taps, mut rings) = (Vec::with_capacity(count), Vec::with_capacity(count));
         for _ in 0..count {
             let (producer, consumer) = rtrb::RingBuffer::new(CAPTURE_QUEUE);
-            taps.push(Tap { ring: producer, metrics: Arc::clone(metrics) });
+            taps.push(Tap {
+                ring: producer,
+                metrics: Arc::clone(metrics),
+            });
             rings.push(consumer);
         }
         let stop = Arc::new(AtomicBool::new(false));
@@ -96,7 +110,13 @@ impl Capture {
         let thread = std::thread::Builder::new()
             .name("capture".into())
             .spawn(move || run(writer, &file, rings, &ended))?;
-        Ok((Self { stop, thread: Some(thread) }, taps))
+        Ok((
+            Self {
+                stop,
+                thread: Some(thread),
+            },
+            taps,
+        ))
     }
 }
 
@@ -139,8 +159,14 @@ fn run(
             }
         }
         held.sort_by_key(|packet| packet.at);
-        let until = if last { None } else { SystemTime::now().checked_sub(CAPTURE_HOLD) };
-        let ripe = until.map_or(held.len(), |until| held.partition_point(|packet| packet.at <= until));
+        let until = if last {
+            None
+        } else {
+            SystemTime::now().checked_sub(CAPTURE_HOLD)
+        };
+        let ripe = until.map_or(held.len(), |until| {
+            held.partition_point(|packet| packet.at <= until)
+        });
         let outcome = held
             .drain(..ripe)
             .try_for_each(|p| {
@@ -148,7 +174,13 @@ fn run(
                 let at = p.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
                 writer.udp(at, p.from, p.to, bytes)
             })
-            .and_then(|()| if ripe > 0 { file.clone().flush().map_err(PcapError::from) } else { Ok(()) });
+            .and_then(|()| {
+                if ripe > 0 {
+                    file.clone().flush().map_err(PcapError::from)
+                } else {
+                    Ok(())
+                }
+            });
         if let Err(error) = outcome {
             tracing::error!(%error, "the capture cannot be written; it ends here, calls go on");
             return;

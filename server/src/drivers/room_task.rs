@@ -60,7 +60,16 @@ impl RoomTask {
         out: mpsc::Sender<Internal>,
         store: Store,
     ) -> Self {
-        Self { id, room, media, mailbox, out, store, waiting: HashMap::new(), media_closed: false }
+        Self {
+            id,
+            room,
+            media,
+            mailbox,
+            out,
+            store,
+            waiting: HashMap::new(),
+            media_closed: false,
+        }
     }
 
     /// Starts the task, and a watcher that reports its panic.
@@ -134,18 +143,30 @@ impl RoomTask {
 
     async fn tell(&mut self, output: FromRoom) {
         // Fails only when the signalling task is gone, and then the process is ending.
-        drop(self.out.send(Internal::Room { room: self.id, output: Box::new(output) }).await);
+        drop(
+            self.out
+                .send(Internal::Room {
+                    room: self.id,
+                    output: Box::new(output),
+                })
+                .await,
+        );
     }
 
     async fn media_command(&mut self, command: MediaCommand) {
         match command {
-            MediaCommand::OpenLeg { leg, address, rtcp_port } => self.open_leg(leg, address, rtcp_port),
+            MediaCommand::OpenLeg {
+                leg,
+                address,
+                rtcp_port,
+            } => self.open_leg(leg, address, rtcp_port),
             MediaCommand::Add { leg, config } => self.add_leg(leg, *config).await,
             MediaCommand::Update { leg, update } => {
                 self.update_leg(leg, &update).await;
             }
             MediaCommand::Mute { leg, muted } => {
-                self.shard(RoomCommand::Mixer(mixer::Command::Mute(LegKey(leg.0), muted))).await;
+                self.shard(RoomCommand::Mixer(mixer::Command::Mute(LegKey(leg.0), muted)))
+                    .await;
             }
             MediaCommand::CloseLeg { leg } => {
                 if self.waiting.remove(&leg).is_none() {
@@ -168,7 +189,11 @@ impl RoomTask {
                 let rtp_port = sockets.rtp_address.port();
                 let rtcp_port = sockets.rtcp.as_ref().map(|(_, address)| address.port());
                 self.waiting.insert(leg, sockets);
-                RoomInput::LegOpened { leg, rtp_port, rtcp_port }
+                RoomInput::LegOpened {
+                    leg,
+                    rtp_port,
+                    rtcp_port,
+                }
             }
             Err(error) => {
                 tracing::error!(%leg, %address, %error, "no sockets for a leg; look at `ulimit -n`");
@@ -180,7 +205,8 @@ impl RoomTask {
 
     async fn add_leg(&mut self, leg: LegId, config: LegConfig) {
         let Some(mut sockets) = self.waiting.remove(&leg) else {
-            self.room.handle_input(RoomInput::LegFailed { leg }, Instant::now());
+            self.room
+                .handle_input(RoomInput::LegFailed { leg }, Instant::now());
             return;
         };
         if config.rtcp_mux {
@@ -190,7 +216,8 @@ impl RoomTask {
         let built = Leg::build(config, Instant::now());
         let added = match built {
             Ok(built) => {
-                self.shard(RoomCommand::Attach(LegKey(leg.0), Box::new(sockets))).await
+                self.shard(RoomCommand::Attach(LegKey(leg.0), Box::new(sockets)))
+                    .await
                     && self.shard(RoomCommand::Mixer(mixer::Command::Add(built))).await
             }
             Err(error) => {
@@ -199,18 +226,21 @@ impl RoomTask {
             }
         };
         if !added {
-            self.room.handle_input(RoomInput::LegFailed { leg }, Instant::now());
+            self.room
+                .handle_input(RoomInput::LegFailed { leg }, Instant::now());
         }
     }
 
     async fn update_leg(&mut self, leg: LegId, config: &LegUpdateConfig) {
         match LegUpdate::build(config) {
             Ok(update) => {
-                self.shard(RoomCommand::Mixer(mixer::Command::Update(LegKey(leg.0), update))).await;
+                self.shard(RoomCommand::Mixer(mixer::Command::Update(LegKey(leg.0), update)))
+                    .await;
             }
             Err(error) => {
                 tracing::error!(%leg, %error, "a change of a leg cannot be built");
-                self.room.handle_input(RoomInput::LegFailed { leg }, Instant::now());
+                self.room
+                    .handle_input(RoomInput::LegFailed { leg }, Instant::now());
             }
         }
     }

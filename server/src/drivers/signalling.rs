@@ -133,7 +133,8 @@ impl Signalling {
         match self.store.bindings().await {
             Ok(all) => {
                 for (aor, bindings) in all {
-                    self.focus.handle_input(FocusInput::Restore { aor, bindings }, Instant::now());
+                    self.focus
+                        .handle_input(FocusInput::Restore { aor, bindings }, Instant::now());
                 }
             }
             Err(error) => tracing::error!(%error, "registrations of the last run cannot be read"),
@@ -194,14 +195,21 @@ impl Signalling {
         let now = Instant::now();
         match input {
             WireInput::Datagram { flow, bytes } => {
-                self.endpoint.handle_input(Input::Datagram { flow, bytes: &bytes }, now);
+                self.endpoint
+                    .handle_input(Input::Datagram { flow, bytes: &bytes }, now);
             }
             WireInput::Opened { flow, writer } => {
                 self.streams.opened(&flow, writer);
                 self.endpoint.handle_input(Input::Opened { flow }, now);
             }
             WireInput::Stream { connection, bytes } => {
-                self.endpoint.handle_input(Input::Stream { connection, bytes: &bytes }, now);
+                self.endpoint.handle_input(
+                    Input::Stream {
+                        connection,
+                        bytes: &bytes,
+                    },
+                    now,
+                );
             }
             WireInput::Closed { connection } => {
                 self.streams.closed(connection);
@@ -292,11 +300,19 @@ impl Signalling {
         let refused = match self.books.rooms.get(&room) {
             Some(mailbox) => match mailbox.try_send(input) {
                 Ok(()) => return,
-                Err(mpsc::error::TrySendError::Full(input) | mpsc::error::TrySendError::Closed(input)) => input,
+                Err(mpsc::error::TrySendError::Full(input) | mpsc::error::TrySendError::Closed(input)) => {
+                    input
+                }
             },
             None => input,
         };
-        self.focus.handle_input(FocusInput::RoomBusy { room, input: Box::new(refused) }, now);
+        self.focus.handle_input(
+            FocusInput::RoomBusy {
+                room,
+                input: Box::new(refused),
+            },
+            now,
+        );
     }
 
     fn look_up(&self, id: LookupId, realm: String, user: String) {
@@ -324,13 +340,19 @@ impl Signalling {
         let counts = self.endpoint.counts();
         let number = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         self.metrics.sessions.set(number(counts.sessions));
-        self.metrics.transactions.set(number(counts.client_transactions + counts.server_transactions));
+        self.metrics
+            .transactions
+            .set(number(counts.client_transactions + counts.server_transactions));
         self.metrics.rooms.set(number(self.books.rooms.len()));
-        self.metrics.people.set(self.books.people.values().map(|n| i64::from(*n)).sum());
+        self.metrics
+            .people
+            .set(self.books.people.values().map(|n| i64::from(*n)).sum());
     }
 
     fn is_done(&self) -> bool {
-        let Some(stop_at) = self.books.stop_at else { return false };
+        let Some(stop_at) = self.books.stop_at else {
+            return false;
+        };
         let counts = self.endpoint.counts();
         let said = self.books.rooms_are_gone && counts.client_transactions == 0;
         said || Instant::now() >= stop_at
@@ -346,7 +368,11 @@ fn account(row: AccountRow) -> Account {
             Ha1::from_hex(algorithm, hex).ok()
         })
         .collect();
-    Account { user: row.user, display: None, secrets }
+    Account {
+        user: row.user,
+        display: None,
+        secrets,
+    }
 }
 
 /// Sleeps to a moment, or for ever.

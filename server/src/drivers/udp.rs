@@ -35,15 +35,27 @@ impl UdpSockets {
         for socket in sockets {
             let socket = Arc::new(socket);
             let address = socket.local_addr()?;
-            tokio::spawn(read(Arc::clone(&socket), address, wire.clone(), tap.clone(), Arc::clone(metrics)));
+            tokio::spawn(read(
+                Arc::clone(&socket),
+                address,
+                wire.clone(),
+                tap.clone(),
+                Arc::clone(metrics),
+            ));
             bound.push((address, socket));
         }
-        Ok(Self { sockets: bound, tap, metrics: Arc::clone(metrics) })
+        Ok(Self {
+            sockets: bound,
+            tap,
+            metrics: Arc::clone(metrics),
+        })
     }
 
     /// Sends one datagram; `false` when the system refuses it for good.
     pub fn transmit(&self, flow: &Flow, bytes: &[u8]) -> bool {
-        let Some(socket) = self.socket_for(flow) else { return false };
+        let Some(socket) = self.socket_for(flow) else {
+            return false;
+        };
         match socket.try_send_to(bytes, flow.remote) {
             Ok(_) => {
                 self.metrics.sip_sent(Transport::Udp);
@@ -103,8 +115,16 @@ async fn read(
             tap.record(SystemTime::now(), remote, local, bytes);
         }
         metrics.sip_received(Transport::Udp);
-        let flow = Flow { transport: Transport::Udp, local, remote, connection: None };
-        match wire.try_send(WireInput::Datagram { flow, bytes: bytes.to_vec() }) {
+        let flow = Flow {
+            transport: Transport::Udp,
+            local,
+            remote,
+            connection: None,
+        };
+        match wire.try_send(WireInput::Datagram {
+            flow,
+            bytes: bytes.to_vec(),
+        }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
                 metrics.sip_dropped.inc();

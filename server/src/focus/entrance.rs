@@ -18,16 +18,17 @@ use sip_proto::uri::Uri;
 
 use super::admission::{Caller, Verdict};
 use super::answers::{self, Rejection};
+use super::callers;
 use super::command::SipCommand;
 use super::directory::Standing;
 use super::focus::{Focus, Stage};
 use super::ids::{LookupId, RoomId};
 use super::io::FocusOutput;
 use super::limits;
-use super::names::{self, RoomName};
+use super::names::RoomName;
 use super::negotiate::Negotiation;
 use super::policy::{self, Target};
-use super::room_io::{Join, Person, RoomInput};
+use super::room_io::{Join, RoomInput};
 use super::settings::Admittance;
 use crate::registrar::Account;
 
@@ -175,7 +176,7 @@ impl Focus {
         if !caller.may_be(&from.uri) {
             return Err(Rejection::new(StatusCode::FORBIDDEN));
         }
-        let subject = subject_of(request);
+        let subject = callers::subject_of(request);
         let target = self.target(&request.uri);
         // The name is judged before the body, and the body before anything is made.
         if let Target::Room(name) = &target {
@@ -186,7 +187,7 @@ impl Focus {
         let join = Join {
             session,
             flow: *flow,
-            person: person_of(request, caller),
+            person: callers::person_of(request, caller),
             creator_token: None,
             negotiation,
         };
@@ -406,35 +407,4 @@ fn is_domain(domains: &[String], uri: &Uri) -> bool {
         || domains
             .iter()
             .any(|domain| domain.eq_ignore_ascii_case(&uri.host.to_string()))
-}
-
-fn subject_of(request: &Request) -> Option<String> {
-    let subject = request.headers.get(&HeaderName::Subject)?;
-    names::clean_text(subject, limits::MAX_SUBJECT)
-}
-
-fn person_of(request: &Request, caller: &Caller) -> Person {
-    let headers = &request.headers;
-    let from = headers.from().ok();
-    let given = from.as_ref().and_then(|from| from.display.as_deref());
-    let user = from.as_ref().and_then(|from| from.uri.user_decoded());
-    let display = [given, caller.display(), user.as_deref()]
-        .into_iter()
-        .flatten()
-        .find_map(|text| names::clean_text(text, limits::MAX_DISPLAY_NAME))
-        .unwrap_or_else(|| "Guest".to_owned());
-    Person {
-        display,
-        uri: from
-            .map(|from| from.uri.address_of_record().to_string())
-            .unwrap_or_default(),
-        account: caller.account().map(str::to_owned),
-        user_agent: headers
-            .get(&HeaderName::UserAgent)
-            .and_then(|text| names::clean_text(text, limits::MAX_USER_AGENT)),
-        call_id: headers
-            .call_id()
-            .map(|id| id.as_str().to_owned())
-            .unwrap_or_default(),
-    }
 }

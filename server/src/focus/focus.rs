@@ -1,6 +1,6 @@
 //! The focus itself: takes every input, keeps who belongs to which room, keeps time.
 //!
-//! What a new request comes to is in `entrance`, the API in `meetings`. Deliberately absent:
+//! What a new request comes to is in `entrance`, who hears what in `routing`, the API in `meetings`. Deliberately absent:
 //! everything inside a room.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -8,10 +8,8 @@ use std::time::Instant;
 
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
-use sip_proto::endpoint::{
-    ClientTx, Event, ServerTx, SessionEvent, SessionId, SubscriptionEvent, SubscriptionId,
-};
-use sip_proto::message::{Request, Response, StatusCode};
+use sip_proto::endpoint::{ClientTx, SessionEvent, SessionId, SubscriptionId};
+use sip_proto::message::{Request, Response};
 
 use super::admission::Gate;
 use super::answers::{self, Rejection};
@@ -41,7 +39,7 @@ pub struct Focus {
     pub(super) waiting: BTreeMap<LookupId, Waiting>,
     pub(super) next_lookup: u64,
     pub(super) stage: Stage,
-    probes: HashMap<ClientTx, SessionId>,
+    pub(super) probes: HashMap<ClientTx, SessionId>,
     /// What full mailboxes must still get, in order.
     owed: HashMap<RoomId, VecDeque<RoomInput>>,
     retry_at: Option<Instant>,
@@ -194,106 +192,6 @@ impl Focus {
                 room,
                 input: Box::new(input),
             });
-        }
-    }
-
-    fn sip_event(&mut self, event: Event, now: Instant) {
-        match event {
-            Event::Request { tx, request, flow } => self.arrive(Door::Other(tx), request, flow, now),
-            Event::Invite {
-                session,
-                request,
-                flow,
-            } => self.arrive(Door::Call(session), request, flow, now),
-            Event::Subscribe {
-                subscription,
-                request,
-                flow,
-            } => {
-                self.arrive(Door::Watch(subscription), request, flow, now);
-            }
-            Event::Session { session, event } => self.session_event(session, event, now),
-            Event::Subscription { subscription, event } => match event {
-                SubscriptionEvent::Refreshed { .. } => {
-                    if let Some(&room) = self.subscriptions.get(&subscription) {
-                        self.tell_room(room, RoomInput::Refreshed { subscription }, now);
-                    }
-                }
-                SubscriptionEvent::Unsubscribed
-                | SubscriptionEvent::Expired
-                | SubscriptionEvent::NotifyFailed => self.subscription_over(subscription, now),
-                // The subscriber's side: a focus subscribes to nothing.
-                SubscriptionEvent::Accepted { .. }
-                | SubscriptionEvent::Rejected { .. }
-                | SubscriptionEvent::Notify { .. }
-                | SubscriptionEvent::Terminated { .. } => {}
-            },
-            Event::Response { tx, response } if response.status.is_final() => {
-                self.probed(tx, Some(response.status), now);
-            }
-            Event::Response { .. } => {}
-            Event::Timeout { tx } => self.probed(tx, None, now),
-        }
-    }
-
-    fn session_event(&mut self, session: SessionId, event: SessionEvent, now: Instant) {
-        let over = matches!(
-            event,
-            SessionEvent::Cancelled | SessionEvent::Failed { .. } | SessionEvent::Terminated { .. }
-        );
-        match self.sessions.get(&session).copied() {
-            Some(room) => {
-                if over {
-                    self.sessions.remove(&session);
-                    self.probes.retain(|_, of| *of != session);
-                }
-                self.tell_room(room, RoomInput::Session { session, event }, now);
-            }
-            None if over => self
-                .waiting
-                .retain(|_, waiting| waiting.door != Door::Call(session)),
-            None => self.stray(session, event),
-        }
-    }
-
-    /// For a call whose room is over: the BYE is on its way.
-    fn stray(&mut self, session: SessionId, event: SessionEvent) {
-        match event {
-            SessionEvent::Request { tx, request } => {
-                self.respond(tx, &request, StatusCode::CALL_DOES_NOT_EXIST)
-            }
-            SessionEvent::ReOffer { .. } => {
-                let Rejection { status, headers } = Rejection::new(StatusCode::CALL_DOES_NOT_EXIST);
-                self.sip(SipCommand::Refuse {
-                    session,
-                    status,
-                    headers,
-                });
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn respond(&mut self, tx: ServerTx, request: &Request, status: StatusCode) {
-        let response = Response::to(request, status);
-        self.sip(SipCommand::Respond { tx, response });
-    }
-
-    fn subscription_over(&mut self, subscription: SubscriptionId, now: Instant) {
-        if let Some(room) = self.subscriptions.remove(&subscription) {
-            self.tell_room(room, RoomInput::SubscriptionOver { subscription }, now);
-        } else {
-            self.waiting
-                .retain(|_, waiting| waiting.door != Door::Watch(subscription));
-        }
-    }
-
-    fn probed(&mut self, tx: ClientTx, status: Option<StatusCode>, now: Instant) {
-        let Some(session) = self.probes.remove(&tx) else {
-            return;
-        };
-        if let Some(&room) = self.sessions.get(&session) {
-            self.tell_room(room, RoomInput::Probed { session, status }, now);
         }
     }
 

@@ -12,10 +12,11 @@ pub mod admission;
 pub mod answers;
 pub mod api;
 pub mod body;
+pub mod callers;
 pub mod command;
 pub mod digits;
 pub mod directory;
-pub mod entrance;
+mod entrance;
 #[expect(
     clippy::module_inception,
     reason = "DESIGN §2 names the file: the focus itself beside its parts"
@@ -35,6 +36,7 @@ pub mod room;
 pub mod room_io;
 pub mod roster;
 pub mod roster_document;
+mod routing;
 pub mod settings;
 
 pub use focus::Focus;

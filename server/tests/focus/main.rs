@@ -9,6 +9,7 @@
 
 mod admission;
 mod api;
+mod churn;
 mod entrance;
 mod house;
 mod lifecycle;

@@ -28,7 +28,12 @@ impl Voice {
         let to = Arc::new(AtomicU16::new(0));
         let talking = Arc::new(AtomicBool::new(true));
         let stop = Arc::new(AtomicBool::new(false));
-        let (h, p, s, rx) = (Arc::clone(&heard), Arc::clone(&packets), Arc::clone(&stop), Arc::clone(&socket));
+        let (h, p, s, rx) = (
+            Arc::clone(&heard),
+            Arc::clone(&packets),
+            Arc::clone(&stop),
+            Arc::clone(&socket),
+        );
         let listener = std::thread::spawn(move || {
             let mut buffer = [0; 2048];
             while !s.load(Ordering::Relaxed) {
@@ -37,14 +42,24 @@ impl Voice {
                     p.lock().unwrap().push(packet.to_vec());
                     if length > 12 && packet[1] & 0x7f == 0 {
                         let skip = 12 + 4 * usize::from(packet[0] & 15);
-                        h.lock().unwrap().extend(packet[skip..].iter().map(|b| from_mu_law(*b)));
+                        h.lock()
+                            .unwrap()
+                            .extend(packet[skip..].iter().map(|b| from_mu_law(*b)));
                     }
                 }
             }
         });
         let (s, t, on) = (Arc::clone(&stop), Arc::clone(&to), Arc::clone(&talking));
         let talker = std::thread::spawn(move || talk(&socket, ip, hertz, &s, &t, &on));
-        Self { address, heard, packets, to, talking, stop, threads: vec![listener, talker] }
+        Self {
+            address,
+            heard,
+            packets,
+            to,
+            talking,
+            stop,
+            threads: vec![listener, talker],
+        }
     }
 
     /// Where to send, once the answer is known.

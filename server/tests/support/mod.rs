@@ -43,12 +43,23 @@ impl Server {
     }
 
     pub fn with(data: &Path, more: &[&str]) -> Self {
-        let base = ["--lan", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir"];
+        let base = [
+            "--lan",
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--data-dir",
+        ];
         Self::start(&[&base[..], &[data.to_str().unwrap()], more].concat())
     }
 
     pub fn start(args: &[&str]) -> Self {
-        let mut child = command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take().unwrap();
         std::thread::spawn(move || {
@@ -67,12 +78,20 @@ impl Server {
             panic!("no ready line")
         });
         let field = |key: &str| {
-            let rest = ready.split_whitespace().find_map(|w| w.strip_prefix(key)).unwrap();
+            let rest = ready
+                .split_whitespace()
+                .find_map(|w| w.strip_prefix(key))
+                .unwrap();
             rest.parse().unwrap_or_else(|_| panic!("{key} in {ready}"))
         };
         assert!(ready.starts_with("ready sip="), "{ready}");
         let (sip, http) = (field("sip="), field("http="));
-        Self { child, ready, sip, http }
+        Self {
+            child,
+            ready,
+            sip,
+            http,
+        }
     }
 
     pub fn signal(&self, signal: nix::sys::signal::Signal) {
@@ -110,7 +129,12 @@ impl Server {
             if answer.status == 200 && good(&answer.json()) {
                 return answer.json();
             }
-            assert!(Instant::now() < deadline, "{path} still says {} {}", answer.status, answer.body);
+            assert!(
+                Instant::now() < deadline,
+                "{path} still says {} {}",
+                answer.status,
+                answer.body
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -139,7 +163,10 @@ impl Answer {
 pub fn raw(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
     let mut stream = TcpStream::connect(to).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let mut text = format!("{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n", body.len());
+    let mut text = format!(
+        "{method} {path} HTTP/1.1\r\nConnection: close\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
@@ -151,7 +178,11 @@ pub fn raw(to: SocketAddr, method: &str, path: &str, headers: &[(&str, &str)], b
     let status = head.split_whitespace().nth(1).unwrap().parse().unwrap();
     let chunked = head.to_lowercase().contains("transfer-encoding: chunked");
     let body = if chunked { unchunk(body) } else { body.to_owned() };
-    Answer { status, head: head.to_owned(), body }
+    Answer {
+        status,
+        head: head.to_owned(),
+        body,
+    }
 }
 
 fn unchunk(mut rest: &str) -> String {
@@ -183,7 +214,9 @@ pub struct Sip(pub String);
 impl Sip {
     pub fn status(&self) -> u16 {
         let line = self.0.lines().next().unwrap();
-        line.strip_prefix("SIP/2.0 ").and_then(|rest| rest.get(..3)).map_or(0, |code| code.parse().unwrap())
+        line.strip_prefix("SIP/2.0 ")
+            .and_then(|rest| rest.get(..3))
+            .map_or(0, |code| code.parse().unwrap())
     }
 
     pub fn method(&self) -> &str {
@@ -221,12 +254,24 @@ impl Phone {
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let me = socket.local_addr().unwrap();
         let call_id = format!("{name}-{}-{}", me.port(), std::process::id());
-        Self { socket, server, me, call_id, name: name.to_owned() }
+        Self {
+            socket,
+            server,
+            me,
+            call_id,
+            name: name.to_owned(),
+        }
     }
 
     pub fn request(&self, method: &str, uri: &str, to: &str, cseq: u32, more: &str, body: &str) -> String {
-        let Self { me, name, call_id, .. } = self;
-        let kind = if body.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+        let Self {
+            me, name, call_id, ..
+        } = self;
+        let kind = if body.is_empty() {
+            ""
+        } else {
+            "Content-Type: application/sdp\r\n"
+        };
         format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {me};branch=z9hG4bK{method}{cseq}{port};rport\r\n\
              Max-Forwards: 70\r\nFrom: \"{name}\" <sip:{name}@{me}>;tag=t{port}\r\nTo: {to}\r\n\
@@ -266,7 +311,9 @@ impl Phone {
     pub fn ask(&self, text: &str) -> Sip {
         self.send(text);
         let cseq = Sip(text.to_owned()).header("CSeq").unwrap().to_owned();
-        self.expect("answer", Some(text), |m| m.status() >= 200 && m.header("CSeq") == Some(cseq.as_str()))
+        self.expect("answer", Some(text), |m| {
+            m.status() >= 200 && m.header("CSeq") == Some(cseq.as_str())
+        })
     }
 
     /// Calls a room; gives the 200 and sends the ACK.
@@ -274,14 +321,25 @@ impl Phone {
         let invite = self.request("INVITE", uri, &format!("<{uri}>"), 1, "", sdp);
         let answer = self.ask(&invite);
         let to = answer.header("To").unwrap().to_owned();
-        let target = if answer.status() < 300 { answer.uri_of("Contact") } else { uri.to_owned() };
+        let target = if answer.status() < 300 {
+            answer.uri_of("Contact")
+        } else {
+            uri.to_owned()
+        };
         self.send(&self.request("ACK", &target, &to, 1, "", ""));
         answer
     }
 
     /// Says goodbye and waits for the answer.
     pub fn bye(&self, answer: &Sip, cseq: u32) -> Sip {
-        let text = self.request("BYE", &answer.uri_of("Contact"), answer.header("To").unwrap(), cseq, "", "");
+        let text = self.request(
+            "BYE",
+            &answer.uri_of("Contact"),
+            answer.header("To").unwrap(),
+            cseq,
+            "",
+            "",
+        );
         self.ask(&text)
     }
 

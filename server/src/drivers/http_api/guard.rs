@@ -22,7 +22,10 @@ use tokio::net::TcpListener;
 impl Connected<IncomingStream<'_, TcpListener>> for Ends {
     fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
         let unknown = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        Self { local: stream.io().local_addr().unwrap_or(unknown), remote: *stream.remote_addr() }
+        Self {
+            local: stream.io().local_addr().unwrap_or(unknown),
+            remote: *stream.remote_addr(),
+        }
     }
 }
 
@@ -60,7 +63,11 @@ pub(super) async fn check(
 
 /// Trusted callers only.
 pub(super) fn need_trust(caller: &Caller) -> Result<(), Problem> {
-    if caller.trusted { Ok(()) } else { Err(Problem::token_needed()) }
+    if caller.trusted {
+        Ok(())
+    } else {
+        Err(Problem::token_needed())
+    }
 }
 
 fn admit(access: &Access, ends: Ends, uri: &axum::http::Uri, headers: &HeaderMap) -> Result<Caller, Problem> {
@@ -79,7 +86,9 @@ fn admit(access: &Access, ends: Ends, uri: &axum::http::Uri, headers: &HeaderMap
     if let Some(origin) = headers.get(header::ORIGIN) {
         let origin = origin.to_str().unwrap_or("?");
         // Same origin: scheme and then exactly what Host says.
-        let same = origin.split_once("://").is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(&host));
+        let same = origin
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(&host));
         if !same {
             return Err(Problem::foreign_origin(origin));
         }
@@ -88,16 +97,26 @@ fn admit(access: &Access, ends: Ends, uri: &axum::http::Uri, headers: &HeaderMap
 }
 
 fn caller(access: &Access, token: Option<&str>) -> Caller {
-    let Some(token) = token else { return Caller { authority: Authority::None, trusted: access.lan } };
+    let Some(token) = token else {
+        return Caller {
+            authority: Authority::None,
+            trusted: access.lan,
+        };
+    };
     // All are compared in full, so that the time says nothing.
-    let known = access
-        .tokens
-        .iter()
-        .fold(false, |found, one| found | bool::from(one.as_bytes().ct_eq(token.as_bytes())));
+    let known = access.tokens.iter().fold(false, |found, one| {
+        found | bool::from(one.as_bytes().ct_eq(token.as_bytes()))
+    });
     if known {
-        return Caller { authority: Authority::Administrator, trusted: true };
+        return Caller {
+            authority: Authority::Administrator,
+            trusted: true,
+        };
     }
-    Caller { authority: Authority::Token(token.to_owned()), trusted: access.lan }
+    Caller {
+        authority: Authority::Token(token.to_owned()),
+        trusted: access.lan,
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {
@@ -141,11 +160,18 @@ mod tests {
     use super::*;
 
     fn access(lan: bool) -> Access {
-        Access { lan, tokens: vec!["0123456789abcdef".into()], hosts: vec!["meet.example".into()] }
+        Access {
+            lan,
+            tokens: vec!["0123456789abcdef".into()],
+            hosts: vec!["meet.example".into()],
+        }
     }
 
     fn ends(local: &str, remote: &str) -> Ends {
-        Ends { local: local.parse().unwrap(), remote: remote.parse().unwrap() }
+        Ends {
+            local: local.parse().unwrap(),
+            remote: remote.parse().unwrap(),
+        }
     }
 
     fn code(access: &Access, ends: Ends, headers: &[(&'static str, &str)]) -> Result<Caller, &'static str> {
@@ -159,11 +185,30 @@ mod tests {
     #[test]
     fn hosts() {
         let here = ends("192.168.1.5:8080", "192.168.1.9:4000");
-        for good in ["192.168.1.5:8080", "192.168.1.5", "127.0.0.1:8080", "[::1]:8080", "localhost:8080", "MEET.example"] {
+        for good in [
+            "192.168.1.5:8080",
+            "192.168.1.5",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "localhost:8080",
+            "MEET.example",
+        ] {
             assert!(code(&access(true), here, &[("host", good)]).is_ok(), "{good}");
         }
-        for bad in ["evil.example", "evil.example:8080", "203.0.113.1", "192.168.1.6", "", "[::", "localhost.evil.example"] {
-            assert_eq!(code(&access(true), here, &[("host", bad)]), Err("foreign-host"), "{bad}");
+        for bad in [
+            "evil.example",
+            "evil.example:8080",
+            "203.0.113.1",
+            "192.168.1.6",
+            "",
+            "[::",
+            "localhost.evil.example",
+        ] {
+            assert_eq!(
+                code(&access(true), here, &[("host", bad)]),
+                Err("foreign-host"),
+                "{bad}"
+            );
         }
         assert_eq!(code(&access(true), here, &[]), Err("foreign-host"));
         let two = [("host", "localhost"), ("host", "localhost")];
@@ -175,8 +220,17 @@ mod tests {
         let here = ends("127.0.0.1:8080", "127.0.0.1:4000");
         let host = ("host", "127.0.0.1:8080");
         assert!(code(&access(true), here, &[host, ("origin", "http://127.0.0.1:8080")]).is_ok());
-        for bad in ["http://evil.example", "null", "http://127.0.0.1:9090", "http://localhost:8080"] {
-            assert_eq!(code(&access(true), here, &[host, ("origin", bad)]), Err("foreign-origin"), "{bad}");
+        for bad in [
+            "http://evil.example",
+            "null",
+            "http://127.0.0.1:9090",
+            "http://localhost:8080",
+        ] {
+            assert_eq!(
+                code(&access(true), here, &[host, ("origin", bad)]),
+                Err("foreign-origin"),
+                "{bad}"
+            );
         }
     }
 
@@ -186,10 +240,38 @@ mod tests {
         let host = ("host", "192.0.2.1:8080");
         assert_eq!(code(&access(true), far, &[host]), Err("foreign-source"));
         let nobody = code(&access(false), far, &[host]).unwrap();
-        assert_eq!(nobody, Caller { authority: Authority::None, trusted: false });
-        let admin = code(&access(false), far, &[host, ("authorization", "Bearer 0123456789abcdef")]).unwrap();
-        assert_eq!(admin, Caller { authority: Authority::Administrator, trusted: true });
-        let creator = code(&access(false), far, &[host, ("authorization", "bearer room-token")]).unwrap();
-        assert_eq!(creator, Caller { authority: Authority::Token("room-token".into()), trusted: false });
+        assert_eq!(
+            nobody,
+            Caller {
+                authority: Authority::None,
+                trusted: false
+            }
+        );
+        let admin = code(
+            &access(false),
+            far,
+            &[host, ("authorization", "Bearer 0123456789abcdef")],
+        )
+        .unwrap();
+        assert_eq!(
+            admin,
+            Caller {
+                authority: Authority::Administrator,
+                trusted: true
+            }
+        );
+        let creator = code(
+            &access(false),
+            far,
+            &[host, ("authorization", "bearer room-token")],
+        )
+        .unwrap();
+        assert_eq!(
+            creator,
+            Caller {
+                authority: Authority::Token("room-token".into()),
+                trusted: false
+            }
+        );
     }
 }

@@ -3,7 +3,8 @@
 use super::ApiState;
 use super::guard::{Caller, need_trust};
 use super::model::{
-    CreatedMeeting, Meeting, Meetings, Mute, NewMeeting, Participant, Participants, Registration, Registrations,
+    CreatedMeeting, Meeting, Meetings, Mute, NewMeeting, Participant, Participants, Registration,
+    Registrations,
 };
 use super::problem::Problem;
 use crate::focus::api::{ApiReply, ApiRequest, Authority};
@@ -57,13 +58,23 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     need_trust(&caller)?;
     let body = body.map_err(|_| Problem::too_large())?;
-    let wish: NewMeeting = if body.is_empty() { NewMeeting::default() } else { read(&body)? };
-    let request = ApiRequest::Create { name: wish.name, subject: wish.subject };
+    let wish: NewMeeting = if body.is_empty() {
+        NewMeeting::default()
+    } else {
+        read(&body)?
+    };
+    let request = ApiRequest::Create {
+        name: wish.name,
+        subject: wish.subject,
+    };
     let ApiReply::Created { meeting, token } = ask(&state, request, &caller).await? else {
         return Err(Problem::unexpected());
     };
     let place = format!("/api/v1/meetings/{}", meeting.name);
-    let created = CreatedMeeting { meeting: meeting.into(), token };
+    let created = CreatedMeeting {
+        meeting: meeting.into(),
+        token,
+    };
     Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(created)).into_response())
 }
 
@@ -76,7 +87,15 @@ pub(super) async fn end(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<StatusCode, Problem> {
-    done(&state, ApiRequest::End { name, authority: caller.authority.clone() }, &caller).await
+    done(
+        &state,
+        ApiRequest::End {
+            name,
+            authority: caller.authority.clone(),
+        },
+        &caller,
+    )
+    .await
 }
 
 /// The people of a meeting with live figures.
@@ -90,9 +109,9 @@ pub(super) async fn participants(
 ) -> Result<Json<Participants>, Problem> {
     need_trust(&caller)?;
     match ask(&state, ApiRequest::Participants { name }, &caller).await? {
-        ApiReply::Participants(views) => {
-            Ok(Json(Participants { participants: views.into_iter().map(Participant::from).collect() }))
-        }
+        ApiReply::Participants(views) => Ok(Json(Participants {
+            participants: views.into_iter().map(Participant::from).collect(),
+        })),
         _ => Err(Problem::unexpected()),
     }
 }
@@ -107,7 +126,11 @@ pub(super) async fn remove(
     Extension(caller): Extension<Caller>,
     Path((name, leg)): Path<(String, u32)>,
 ) -> Result<StatusCode, Problem> {
-    let request = ApiRequest::Remove { name, leg: LegId(leg), authority: caller.authority.clone() };
+    let request = ApiRequest::Remove {
+        name,
+        leg: LegId(leg),
+        authority: caller.authority.clone(),
+    };
     done(&state, request, &caller).await
 }
 
@@ -123,8 +146,12 @@ pub(super) async fn mute(
     body: Result<Bytes, BytesRejection>,
 ) -> Result<StatusCode, Problem> {
     let wish: Mute = read(&body.map_err(|_| Problem::too_large())?)?;
-    let request =
-        ApiRequest::Mute { name, leg: LegId(leg), muted: wish.muted, authority: caller.authority.clone() };
+    let request = ApiRequest::Mute {
+        name,
+        leg: LegId(leg),
+        muted: wish.muted,
+        authority: caller.authority.clone(),
+    };
     done(&state, request, &caller).await
 }
 
@@ -161,5 +188,6 @@ async fn done(state: &ApiState, request: ApiRequest, caller: &Caller) -> Result<
 }
 
 fn read<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|e| Problem::bad_request(format!("the body is not what is expected: {e}")))
+    serde_json::from_slice(body)
+        .map_err(|e| Problem::bad_request(format!("the body is not what is expected: {e}")))
 }

@@ -50,8 +50,18 @@ pub struct Access {
 
 impl ApiState {
     /// Bundles what the handlers need.
-    pub fn new(internal: mpsc::Sender<Internal>, store: Store, metrics: Arc<Metrics>, access: Access) -> Self {
-        Self { internal, store, metrics, access: Arc::new(access) }
+    pub fn new(
+        internal: mpsc::Sender<Internal>,
+        store: Store,
+        metrics: Arc<Metrics>,
+        access: Access,
+    ) -> Self {
+        Self {
+            internal,
+            store,
+            metrics,
+            access: Arc::new(access),
+        }
     }
 
     /// Asks the focus.

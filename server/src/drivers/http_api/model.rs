@@ -214,14 +214,27 @@ impl From<MeetingView> for Meeting {
 
 impl From<RegistrationView> for Registration {
     fn from(view: RegistrationView) -> Self {
-        Self { aor: view.aor, contact: view.contact, expires_seconds: view.expires.as_secs() }
+        Self {
+            aor: view.aor,
+            contact: view.contact,
+            expires_seconds: view.expires.as_secs(),
+        }
     }
 }
 
 impl From<EventRow> for Event {
     fn from(row: EventRow) -> Self {
-        let at = jiff::Timestamp::from_millisecond(row.at_ms).map(|t| t.to_string()).unwrap_or_default();
-        Self { id: row.id, at, kind: row.kind, meeting: row.meeting, person: row.person, detail: row.detail }
+        let at = jiff::Timestamp::from_millisecond(row.at_ms)
+            .map(|t| t.to_string())
+            .unwrap_or_default();
+        Self {
+            id: row.id,
+            at,
+            kind: row.kind,
+            meeting: row.meeting,
+            person: row.person,
+            detail: row.detail,
+        }
     }
 }
 
@@ -255,7 +268,11 @@ impl From<&mixer::LegStats> for Statistics {
         let milliseconds = |time: std::time::Duration| rounded(time.as_secs_f64() * 1000.0);
         let stream = &stats.stream;
         let lost = u64::try_from(stream.lost).unwrap_or(0);
-        let percent = if stream.expected == 0 { 0.0 } else { lost as f64 * 100.0 / stream.expected as f64 };
+        let percent = if stream.expected == 0 {
+            0.0
+        } else {
+            lost as f64 * 100.0 / stream.expected as f64
+        };
         Self {
             received_packets: stream.received_packets,
             sent_packets: stream.sent_packets,
@@ -265,7 +282,9 @@ impl From<&mixer::LegStats> for Statistics {
             jitter_ms: milliseconds(stream.jitter),
             delay_ms: milliseconds(stats.delay()),
             rtt_ms: stream.rtt.map(milliseconds),
-            remote_loss_percent: stream.remote_fraction_lost.map(|share| rounded(f64::from(share) * 100.0)),
+            remote_loss_percent: stream
+                .remote_fraction_lost
+                .map(|share| rounded(f64::from(share) * 100.0)),
             level_dbov: rounded(f64::from(stats.level_dbov)),
             receive_codec: stats.receive_codec.map(codec_name),
         }

@@ -35,7 +35,10 @@ struct Bearer;
 impl utoipa::Modify for Bearer {
     fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
         let scheme = SecurityScheme::Http(HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build());
-        openapi.components.get_or_insert_default().add_security_scheme("bearer", scheme);
+        openapi
+            .components
+            .get_or_insert_default()
+            .add_security_scheme("bearer", scheme);
     }
 }
 
@@ -54,16 +57,31 @@ pub(super) async fn events(
     if limit == 0 || limit > API_EVENTS {
         return Err(Problem::bad_request(format!("limit is not 1 to {API_EVENTS}")));
     }
-    let query = EventQuery { since, limit, meeting: wish.meeting };
-    let rows = state.store.events(query).await.map_err(|e| Problem::store(e.to_string()))?;
+    let query = EventQuery {
+        since,
+        limit,
+        meeting: wish.meeting,
+    };
+    let rows = state
+        .store
+        .events(query)
+        .await
+        .map_err(|e| Problem::store(e.to_string()))?;
     let next = rows.last().map_or(since, |row| row.id);
-    Ok(Json(Events { events: rows.into_iter().map(Event::from).collect(), next }))
+    Ok(Json(Events {
+        events: rows.into_iter().map(Event::from).collect(),
+        next,
+    }))
 }
 
 /// What runs here.
 #[utoipa::path(get, path = "/api/v1/version", tag = "system", responses((status = 200, body = Version)))]
 pub(super) async fn version() -> Json<Version> {
-    Json(Version { name: "meet-server", version: env!("CARGO_PKG_VERSION"), api: "v1" })
+    Json(Version {
+        name: "meet-server",
+        version: env!("CARGO_PKG_VERSION"),
+        api: "v1",
+    })
 }
 
 /// Whether calls can be taken; 503 when not.
@@ -73,9 +91,20 @@ pub(super) async fn health(State(state): State<ApiState>) -> impl IntoResponse {
     let signalling = state.ask(ApiRequest::List).await.is_ok();
     let store = state.store.healthy().await;
     // Without the store calls go on, so only the signalling decides.
-    let code = if signalling { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let code = if signalling {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let status = if signalling && store { "ok" } else { "degraded" };
-    (code, Json(Health { status, signalling, store }))
+    (
+        code,
+        Json(Health {
+            status,
+            signalling,
+            store,
+        }),
+    )
 }
 
 /// Counters in Prometheus' text format.

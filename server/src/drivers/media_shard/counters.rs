@@ -65,7 +65,11 @@ impl ShardCollector {
         counter: bool,
         read: impl Fn(&ShardCounters) -> u64,
     ) -> Result<(), std::fmt::Error> {
-        let kind = if counter { MetricType::Counter } else { MetricType::Gauge };
+        let kind = if counter {
+            MetricType::Counter
+        } else {
+            MetricType::Gauge
+        };
         let mut family = encoder.encode_descriptor(name, help, None, kind)?;
         for (index, shard) in self.0.iter().enumerate() {
             let label = [("shard", index.to_string())];
@@ -86,19 +90,39 @@ impl Collector for ShardCollector {
         let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let take = |counter: &AtomicU64| counter.swap(0, Ordering::Relaxed);
         self.each(e, "shard_ticks", "Room ticks done", true, |s| get(&s.ticks))?;
-        self.each(e, "shard_missed_ticks", "Room ticks skipped", true, |s| get(&s.missed))?;
-        self.each(e, "shard_busy_microseconds", "Time in ticks", true, |s| get(&s.busy_us))?;
-        self.each(e, "shard_max_tick_microseconds", "Longest tick since the last scrape", false, |s| {
-            take(&s.max_tick_us)
+        self.each(e, "shard_missed_ticks", "Room ticks skipped", true, |s| {
+            get(&s.missed)
         })?;
-        self.each(e, "shard_max_late_microseconds", "Latest tick since the last scrape", false, |s| {
-            take(&s.max_late_us)
+        self.each(e, "shard_busy_microseconds", "Time in ticks", true, |s| {
+            get(&s.busy_us)
         })?;
-        self.each(e, "shard_received", "Media datagrams received", true, |s| get(&s.received))?;
+        self.each(
+            e,
+            "shard_max_tick_microseconds",
+            "Longest tick since the last scrape",
+            false,
+            |s| take(&s.max_tick_us),
+        )?;
+        self.each(
+            e,
+            "shard_max_late_microseconds",
+            "Latest tick since the last scrape",
+            false,
+            |s| take(&s.max_late_us),
+        )?;
+        self.each(e, "shard_received", "Media datagrams received", true, |s| {
+            get(&s.received)
+        })?;
         self.each(e, "shard_sent", "Media datagrams sent", true, |s| get(&s.sent))?;
-        self.each(e, "shard_send_drops", "Media datagrams not sent", true, |s| get(&s.send_drops))?;
-        self.each(e, "shard_receive_drops", "Media datagrams not taken", true, |s| get(&s.receive_drops))?;
-        self.each(e, "shard_panics", "Rooms closed by a panic", true, |s| get(&s.panics))?;
+        self.each(e, "shard_send_drops", "Media datagrams not sent", true, |s| {
+            get(&s.send_drops)
+        })?;
+        self.each(e, "shard_receive_drops", "Media datagrams not taken", true, |s| {
+            get(&s.receive_drops)
+        })?;
+        self.each(e, "shard_panics", "Rooms closed by a panic", true, |s| {
+            get(&s.panics)
+        })?;
         self.each(e, "shard_rooms", "Rooms", false, |s| get(&s.rooms))?;
         self.each(e, "shard_legs", "Legs", false, |s| get(&s.legs))
     }

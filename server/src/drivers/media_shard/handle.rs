@@ -149,10 +149,16 @@ impl ShardPool {
             let (graveyard, buried) = rtrb::RingBuffer::new(ROOMS_PER_SHARD);
             let counters = Arc::new(ShardCounters::default());
             let stop = Arc::new(AtomicBool::new(false));
-            let shard =
-                Shard { inbox: incoming, graveyard, counters: Arc::clone(&counters), tap, stop: Arc::clone(&stop) };
-            let thread =
-                std::thread::Builder::new().name(format!("media-{index}")).spawn(move || shard.run())?;
+            let shard = Shard {
+                inbox: incoming,
+                graveyard,
+                counters: Arc::clone(&counters),
+                tap,
+                stop: Arc::clone(&stop),
+            };
+            let thread = std::thread::Builder::new()
+                .name(format!("media-{index}"))
+                .spawn(move || shard.run())?;
             shards.push(Remote {
                 inbox: Mutex::new(inbox),
                 graveyard: Mutex::new(buried),
@@ -170,17 +176,30 @@ impl ShardPool {
     pub fn open(&self, room: mixer::Room) -> Result<RoomMedia, MediaError> {
         self.reap();
         let load = |s: &&Remote| {
-            (s.counters.legs.load(Ordering::Relaxed), s.counters.rooms.load(Ordering::Relaxed))
+            (
+                s.counters.legs.load(Ordering::Relaxed),
+                s.counters.rooms.load(Ordering::Relaxed),
+            )
         };
         let remote = self.shards.iter().min_by_key(load).ok_or(MediaError::Full)?;
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = EventFd::from_flags(flags).map_err(std::io::Error::from)?;
-        let shared = Arc::new(RoomShared { wake, closed: AtomicU8::new(0) });
+        let shared = Arc::new(RoomShared {
+            wake,
+            closed: AtomicU8::new(0),
+        });
         let (commands, taken) = rtrb::RingBuffer::new(SHARD_COMMANDS);
         let (discarded, trash) = rtrb::RingBuffer::new(SHARD_COMMANDS * 2);
         let (told, events) = rtrb::RingBuffer::new(SHARD_EVENTS);
         let (counted, stats) = rtrb::RingBuffer::new(SHARD_STATS);
-        let slot = Box::new(Slot::new(room, Arc::clone(&shared), taken, discarded, told, counted));
+        let slot = Box::new(Slot::new(
+            room,
+            Arc::clone(&shared),
+            taken,
+            discarded,
+            told,
+            counted,
+        ));
         #[expect(
             deprecated,
             reason = "`Wake` keeps its descriptor open and unchanged while registered; the new constructor is unsafe"
@@ -192,10 +211,22 @@ impl ShardPool {
             .unwrap_or_else(PoisonError::into_inner)
             .push(slot)
             .map_err(|_| MediaError::Full)?;
-        if let Some(thread) = remote.thread.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
+        if let Some(thread) = remote
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+        {
             thread.thread().unpark();
         }
-        Ok(RoomMedia { commands, trash, events, stats, wake, told: false })
+        Ok(RoomMedia {
+            commands,
+            trash,
+            events,
+            stats,
+            wake,
+            told: false,
+        })
     }
 
     /// Frees closed rooms; called now and then.
@@ -220,7 +251,12 @@ impl ShardPool {
             remote.stop.store(true, Ordering::Release);
         }
         for remote in &self.shards {
-            if let Some(thread) = remote.thread.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            if let Some(thread) = remote
+                .thread
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take()
+            {
                 thread.thread().unpark();
                 drop(thread.join());
             }

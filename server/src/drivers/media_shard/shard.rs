@@ -42,7 +42,9 @@ impl Shard {
                 std::thread::park_timeout(IDLE);
                 continue;
             };
-            let Some(slot) = slots.get_mut(index) else { continue };
+            let Some(slot) = slots.get_mut(index) else {
+                continue;
+            };
             let wait = slot.due.saturating_duration_since(Instant::now());
             if !wait.is_zero() {
                 std::thread::sleep(wait);
@@ -70,7 +72,11 @@ impl Shard {
         }
         slot.due += TICK;
         let counters = Arc::clone(&self.counters);
-        let mut bench = Bench { receiver, counters: &counters, tap: self.tap.as_mut() };
+        let mut bench = Bench {
+            receiver,
+            counters: &counters,
+            tap: self.tap.as_mut(),
+        };
         let outcome = catch_unwind(AssertUnwindSafe(|| slot.tick(&clocks, &mut bench)));
         counters.tick(micros(clocks.now.elapsed()), micros(late));
         match outcome {
@@ -92,7 +98,11 @@ impl Shard {
     fn admit(&mut self, slots: &mut Vec<Box<Slot>>, phases: &mut [u32; PHASES], start: Instant) {
         while slots.len() < ROOMS_PER_SHARD {
             let Ok(mut slot) = self.inbox.pop() else { return };
-            let phase = phases.iter().enumerate().min_by_key(|(_, users)| **users).map_or(0, |(i, _)| i);
+            let phase = phases
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, users)| **users)
+                .map_or(0, |(i, _)| i);
             if let Some(users) = phases.get_mut(phase) {
                 *users += 1;
             }
@@ -115,7 +125,11 @@ impl Shard {
 }
 
 fn next_due(slots: &[Box<Slot>]) -> Option<usize> {
-    slots.iter().enumerate().min_by_key(|(_, slot)| slot.due).map(|(index, _)| index)
+    slots
+        .iter()
+        .enumerate()
+        .min_by_key(|(_, slot)| slot.due)
+        .map(|(index, _)| index)
 }
 
 fn next_moment(start: Instant, phase: usize, now: Instant) -> Instant {

@@ -125,7 +125,11 @@ impl Slot {
     }
 
     fn close_leg(&mut self, key: LegKey, clocks: &Clocks, wall: NtpTime, bench: &mut Bench<'_>) {
-        let mut out = Sockets { ports: &self.ports, counters: bench.counters, tap: bench.tap.as_deref_mut() };
+        let mut out = Sockets {
+            ports: &self.ports,
+            counters: bench.counters,
+            tap: bench.tap.as_deref_mut(),
+        };
         self.room.leave(key, clocks.now, wall, &mut out);
         if let Some(trash) = self.room.command(mixer::Command::Remove(key), clocks.now) {
             self.discard(Discarded::Mixer(trash));
@@ -152,7 +156,14 @@ impl Slot {
             if let Some((socket, address)) = &sockets.rtcp
                 && index.wrapping_add(self.number).is_multiple_of(RTCP_TICKS)
             {
-                read_all(&mut self.room, *key, Port::Rtcp, (socket, *address), clocks, bench);
+                read_all(
+                    &mut self.room,
+                    *key,
+                    Port::Rtcp,
+                    (socket, *address),
+                    clocks,
+                    bench,
+                );
             }
         }
     }
@@ -160,7 +171,9 @@ impl Slot {
     fn publish(&mut self) {
         // A full ring leaves the events in the mixer, which drops levels first.
         while !self.events.is_full() {
-            let Some(event) = self.room.poll_event() else { break };
+            let Some(event) = self.room.poll_event() else {
+                break;
+            };
             let _ = self.events.push(ShardEvent::Media(event));
             self.wake = true;
         }
@@ -223,7 +236,11 @@ struct Sockets<'a> {
 
 impl Sockets<'_> {
     fn send(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8], rtcp: bool) {
-        let found = self.ports.binary_search_by_key(&leg, |(k, _)| *k).ok().and_then(|at| self.ports.get(at));
+        let found = self
+            .ports
+            .binary_search_by_key(&leg, |(k, _)| *k)
+            .ok()
+            .and_then(|at| self.ports.get(at));
         let Some((_, sockets)) = found else {
             count(&self.counters.send_drops, 1);
             return;

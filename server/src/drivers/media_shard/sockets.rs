@@ -3,7 +3,8 @@
 
 use super::super::limits::{MEDIA_DATAGRAM, PORT_ATTEMPTS, STAMP_AGE};
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+    ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg, setsockopt,
+    sockopt::ReceiveTimestampns,
 };
 use nix::sys::time::TimeSpec;
 use std::io::IoSliceMut;
@@ -34,7 +35,11 @@ impl LegSockets {
                 return Self::new(first, None);
             }
             // The system's choice is even half the time; its neighbour serves otherwise.
-            let other = if even { port.checked_add(1) } else { port.checked_sub(1) };
+            let other = if even {
+                port.checked_add(1)
+            } else {
+                port.checked_sub(1)
+            };
             let Some(other) = other else { continue };
             match UdpSocket::bind((ip, other)) {
                 Ok(second) if even => return Self::new(first, Some(second)),
@@ -58,7 +63,11 @@ impl LegSockets {
             }
             None => None,
         };
-        Ok(Self { rtp, rtp_address, rtcp })
+        Ok(Self {
+            rtp,
+            rtp_address,
+            rtcp,
+        })
     }
 }
 
@@ -74,8 +83,13 @@ pub struct Clocks {
 impl Clocks {
     /// Reads both.
     pub fn read() -> Self {
-        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Self { now: Instant::now(), wall }
+        let wall = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            now: Instant::now(),
+            wall,
+        }
     }
 
     fn arrival(&self, stamp: Option<Duration>) -> Instant {
@@ -115,7 +129,10 @@ pub struct Receiver {
 
 impl Default for Receiver {
     fn default() -> Self {
-        Self { buffer: Box::new([0; MEDIA_DATAGRAM]), control: nix::cmsg_space!(TimeSpec) }
+        Self {
+            buffer: Box::new([0; MEDIA_DATAGRAM]),
+            control: nix::cmsg_space!(TimeSpec),
+        }
     }
 }
 
@@ -146,19 +163,27 @@ impl Receiver {
                     _ => None,
                 })
             });
-            let Some(from) = message.address.as_ref().and_then(address) else { return Read::Bad };
+            let Some(from) = message.address.as_ref().and_then(address) else {
+                return Read::Bad;
+            };
             (message.bytes, from, stamp)
         };
-        let Some(bytes) = self.buffer.get(..length) else { return Read::Bad };
-        Read::Some(Datagram { bytes, from, arrival: clocks.arrival(stamp) })
+        let Some(bytes) = self.buffer.get(..length) else {
+            return Read::Bad;
+        };
+        Read::Some(Datagram {
+            bytes,
+            from,
+            arrival: clocks.arrival(stamp),
+        })
     }
 }
 
 fn address(storage: &SockaddrStorage) -> Option<SocketAddr> {
     match storage.family()? {
-        nix::sys::socket::AddressFamily::Inet => {
-            storage.as_sockaddr_in().map(|a| SocketAddr::V4(SocketAddrV4::new(a.ip(), a.port())))
-        }
+        nix::sys::socket::AddressFamily::Inet => storage
+            .as_sockaddr_in()
+            .map(|a| SocketAddr::V4(SocketAddrV4::new(a.ip(), a.port()))),
         nix::sys::socket::AddressFamily::Inet6 => storage
             .as_sockaddr_in6()
             .map(|a| SocketAddr::V6(SocketAddrV6::new(a.ip(), a.port(), 0, a.scope_id()))),
@@ -194,7 +219,9 @@ mod tests {
         // Loopback delivers within the send; the pause shows that arrival is not the read.
         std::thread::sleep(Duration::from_millis(30));
         let clocks = Clocks::read();
-        let Read::Some(datagram) = receiver.receive(&sockets.rtp, &clocks) else { panic!("nothing") };
+        let Read::Some(datagram) = receiver.receive(&sockets.rtp, &clocks) else {
+            panic!("nothing")
+        };
         assert_eq!(datagram.bytes, b"hello");
         assert_eq!(datagram.from, sender.local_addr().unwrap());
         let near = datagram.arrival <= sent + Duration::from_millis(10);
@@ -221,7 +248,9 @@ mod tests {
     fn too_long_is_bad_and_skipped() {
         let sockets = pair("127.0.0.1");
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-        sender.send_to(&[0; MEDIA_DATAGRAM + 1], sockets.rtp_address).unwrap();
+        sender
+            .send_to(&[0; MEDIA_DATAGRAM + 1], sockets.rtp_address)
+            .unwrap();
         sender.send_to(b"ok", sockets.rtp_address).unwrap();
         let mut receiver = Receiver::default();
         let clocks = Clocks::read();
