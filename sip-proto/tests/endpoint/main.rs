@@ -23,3 +23,4 @@ mod solo;
 mod storms;
 mod streams;
 mod subscriptions;
+mod torture;

@@ -51,7 +51,6 @@ pub struct Pair {
     pub a: Agent,
     pub b: Agent,
     pub now: Instant,
-    start: Instant,
     transport: Transport,
     flights: Vec<Flight>,
     order: u64,
@@ -93,12 +92,10 @@ impl Pair {
             events: VecDeque::new(),
             address: SocketAddr::from(([192, 0, 2, last], 5060)),
         };
-        let start = starting_instant();
         Pair {
             a: agent(a, 1, 1),
             b: agent(b, 2, 2),
-            now: start,
-            start,
+            now: starting_instant(),
             transport,
             flights: Vec::new(),
             order: 0,
@@ -238,10 +235,6 @@ impl Pair {
     pub fn expect_trace(&mut self, expected: &[&str]) {
         let seen = std::mem::take(&mut self.trace);
         assert_eq!(seen, expected);
-    }
-
-    pub fn millis(&self) -> u128 {
-        (self.now - self.start).as_millis()
     }
 
     /// Closes all connections, as a restarted middlebox would.

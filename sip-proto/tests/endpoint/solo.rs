@@ -13,7 +13,10 @@ pub struct Solo {
     pub now: Instant,
     pub flow: Flow,
     pub events: Vec<Event>,
+    /// The endpoint may answer what it could not read; that answer repeats broken headers.
     pub tolerant: bool,
+    /// The status of every response sent, readable or not.
+    pub raw_statuses: Vec<u16>,
     /// Everything sent, with where it went.
     pub sent: Vec<(SocketAddr, Message)>,
 }
@@ -31,6 +34,7 @@ impl Solo {
             flow,
             events: Vec::new(),
             tolerant: false,
+            raw_statuses: Vec::new(),
             sent: Vec::new(),
         }
     }
@@ -69,14 +73,19 @@ impl Solo {
         while let Some(output) = self.endpoint.poll_output() {
             match output {
                 Output::Event(event) => self.events.push(event),
-                Output::Transmit { flow, bytes } => match parse(&bytes) {
+                Output::Transmit { flow, bytes } => match parse(&self.note_status(bytes)) {
                     Ok(message) => self.sent.push((flow.remote, message)),
-                    // An answer to a broken request repeats its broken headers.
                     Err(error) => assert!(self.tolerant, "what is sent can be read: {error}"),
                 },
                 Output::Close { .. } => panic!("closes a datagram flow"),
             }
         }
+    }
+
+    fn note_status(&mut self, bytes: Vec<u8>) -> Vec<u8> {
+        let code = bytes.strip_prefix(b"SIP/2.0 ").and_then(|rest| std::str::from_utf8(&rest[..3]).ok());
+        self.raw_statuses.extend(code.and_then(|code| code.parse::<u16>().ok()));
+        bytes
     }
 
     /// The next message sent, which must be a response.

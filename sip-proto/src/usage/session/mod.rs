@@ -67,6 +67,11 @@ impl Session {
         matches!(self.phase, Phase::Over)
     }
 
+    /// Whether it stands: confirmed, and not ending.
+    pub(crate) fn is_established(&self) -> bool {
+        matches!(self.phase, Phase::Established(_))
+    }
+
     /// When the session wants to be woken, and why.
     pub(crate) fn deadline(&self) -> Option<(Instant, &'static str)> {
         match &self.phase {
