@@ -10,10 +10,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::process::{Process, ProcessError, wait_for};
-use crate::tone::Recording;
+use crate::tone::{Recording, write_tone};
 
 /// How long baresip may take to start or to answer a command.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Length of a tone that is played from a file: longer than any test.
+const TONE_SECONDS: f32 = 180.0;
 
 /// What goes wrong with a baresip.
 #[derive(Debug, thiserror::Error)]
@@ -53,7 +56,7 @@ pub struct Options {
     pub codec: String,
     /// The tone it sends, in hertz.
     pub tone: u32,
-    /// A WAV file to send instead of the tone (16 bit, 48 kHz or the codec's rate).
+    /// A WAV file to send instead of the tone (16 bit mono at the codec's rate).
     pub file: Option<PathBuf>,
     /// The address that SIP binds.
     pub address: std::net::IpAddr,
@@ -96,6 +99,13 @@ impl Baresip {
         std::fs::create_dir_all(&recordings)?;
         // Asked of the system; baresip takes no port 0 here.
         let control_port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
+        let mut options = options.clone();
+        if options.file.is_none() && !options.codec.starts_with("opus") {
+            let file = folder.join("tone.wav");
+            write_tone(&file, 8_000, options.tone as f32, TONE_SECONDS, 0.3)?;
+            options.file = Some(file);
+        }
+        let options = &options;
         std::fs::write(folder.join("config"), config(options, control_port, &recordings))?;
         let account = options.account.clone().unwrap_or_else(|| {
             format!(
@@ -276,14 +286,15 @@ fn read_growing(path: &Path) -> Result<Recording, BaresipError> {
 }
 
 fn config(options: &Options, control_port: u16, recordings: &Path) -> String {
-    let source = match &options.file {
-        Some(path) => format!("aufile,{}", path.display()),
-        None => format!("ausine,{}", options.tone),
-    };
     let rate = if options.codec.starts_with("opus") {
         48_000
     } else {
         8_000
+    };
+    // Debian's ausine knows 48 kHz stereo only: a telephone's tone comes from a file.
+    let (source, channels) = match &options.file {
+        Some(path) => (format!("aufile,{}", path.display()), 1),
+        None => (format!("ausine,{}", options.tone), 2),
     };
     let modules = ["opus", "g711", "g722", "ausine", "aufile", "aubridge", "sndfile"]
         .map(|module| format!("module {module}.so\n"))
@@ -291,7 +302,7 @@ fn config(options: &Options, control_port: u16, recordings: &Path) -> String {
     format!(
         "sip_listen {address}:0\nsip_transports udp,tcp\naudio_source {source}\n\
          audio_player aubridge,{user}\naudio_alert aubridge,{user}-alert\n\
-         ausrc_srate {rate}\nauplay_srate {rate}\nausrc_channels 1\nauplay_channels 1\n\
+         ausrc_srate {rate}\nauplay_srate {rate}\nausrc_channels {channels}\nauplay_channels 1\n\
          audio_txmode thread\njitter_buffer_delay 1-5\n\
          module_path {module_path}\n{modules}module_tmp account.so\nmodule_app menu.so\n\
          module_app ctrl_tcp.so\nctrl_tcp_listen 127.0.0.1:{control_port}\nsnd_path {recordings}\n",
