@@ -2,10 +2,10 @@
 
 use crate::config::Config;
 use crate::drivers::route::Routes;
+use crate::focus::policy::ALLOWED_METHODS;
 use crate::focus::settings::{Admittance, FocusSettings, OpusSettings, RoomLimits};
 use crate::registrar::RegistrarSettings;
 use sip_proto::endpoint::EndpointConfig;
-use sip_proto::message::Method;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -32,6 +32,10 @@ pub fn focus(config: &Config, sip: Option<SocketAddr>, http: Option<SocketAddr>)
             |address| reachable(address).to_string(),
         ),
         api_url: http.map(|address| format!("http://{}", reachable(address))),
+        // On a wildcard the API answers at whatever address the SIP request came to.
+        api_port_beside_sip: http
+            .filter(|address| address.ip().is_unspecified())
+            .map(|address| address.port()),
         allow_md5: config.sip.allow_md5,
         ended_hold: Duration::from_secs(config.meetings.ended_hold_seconds),
         empty_grace: Duration::from_secs(config.meetings.empty_grace_seconds),
@@ -57,11 +61,9 @@ pub fn focus(config: &Config, sip: Option<SocketAddr>, http: Option<SocketAddr>)
 
 /// For the endpoint.
 pub fn endpoint(config: &Config) -> EndpointConfig {
-    let mut allow = EndpointConfig::default().allow;
-    allow.push(Method::Register);
     EndpointConfig {
         user_agent: concat!("Meet/", env!("CARGO_PKG_VERSION")).to_owned(),
-        allow,
+        allow: ALLOWED_METHODS.to_vec(),
         allow_events: vec!["conference".to_owned()],
         max_dialogs_per_peer: config
             .meetings

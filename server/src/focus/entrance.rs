@@ -25,6 +25,7 @@ use super::focus::{Focus, Stage};
 use super::ids::{LookupId, RoomId};
 use super::io::FocusOutput;
 use super::limits;
+use super::meetings::Opening;
 use super::names::RoomName;
 use super::negotiate::Negotiation;
 use super::policy::{self, Target};
@@ -223,10 +224,21 @@ impl Focus {
         now: Instant,
     ) -> Result<(), Rejection> {
         let uri = answers::room_uri(&name, &join.flow).to_string();
+        let api_url = self.settings.api_url_for(join.flow.local.ip());
         let first_wait = self.settings.empty_grace;
         let creator = join.person.uri.clone();
         let (room, token) = self
-            .open_room(name, subject, uri, creator, first_wait, now)
+            .open_room(
+                Opening {
+                    name,
+                    subject,
+                    uri,
+                    api_url,
+                    creator,
+                    first_wait,
+                },
+                now,
+            )
             .ok_or_else(Rejection::unavailable)?;
         join.creator_token = Some(token);
         self.enter(room, join, now);
@@ -373,8 +385,8 @@ impl Focus {
         let headers = &mut response.headers;
         headers.set(HeaderName::Contact, contact);
         answers::add_capabilities(headers);
-        if let Some(url) = &self.settings.api_url {
-            headers.set(HeaderName::CallInfo, answers::call_info(url, None));
+        if let Some(url) = self.settings.api_url_for(flow.local.ip()) {
+            headers.set(HeaderName::CallInfo, answers::call_info(&url, None));
         }
         Ok(response)
     }

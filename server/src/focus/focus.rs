@@ -299,6 +299,8 @@ impl Focus {
             }
             // A later change brings the document anyway.
             RoomInput::Refreshed { .. } => {}
+            // A room that is gone is owed nothing.
+            _ if self.directory.get(room).is_none() => {}
             input => {
                 let owed = self.owed.entry(room).or_default();
                 if owed.len() < limits::MAX_OWED_PER_ROOM {

@@ -16,6 +16,20 @@ use super::record::{EndReason, StoreRecord};
 use super::room::RoomSetup;
 use super::room_io::RoomInput;
 
+/// What a new room is opened with.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) name: RoomName,
+    pub(super) subject: Option<String>,
+    /// Its SIP URI, as its maker reaches it.
+    pub(super) uri: String,
+    /// Base URL of the API, as its maker reaches it.
+    pub(super) api_url: Option<String>,
+    pub(super) creator: String,
+    /// How long it waits for the first person.
+    pub(super) first_wait: Duration,
+}
+
 impl Focus {
     /// A request of the API: answered here, or passed on to the room, which answers.
     pub(super) fn api(&mut self, id: ApiId, request: ApiRequest, now: Instant) {
@@ -64,15 +78,15 @@ impl Focus {
     }
 
     /// Opens a room and has its task started. `None` at the limit, or when the name is not free.
-    pub(super) fn open_room(
-        &mut self,
-        name: RoomName,
-        subject: Option<String>,
-        uri: String,
-        creator: String,
-        first_wait: Duration,
-        now: Instant,
-    ) -> Option<(RoomId, String)> {
+    pub(super) fn open_room(&mut self, opening: Opening, now: Instant) -> Option<(RoomId, String)> {
+        let Opening {
+            name,
+            subject,
+            uri,
+            api_url,
+            creator,
+            first_wait,
+        } = opening;
         if self.directory.len() >= self.settings.max_rooms || self.stage != Stage::Open {
             return None;
         }
@@ -89,7 +103,7 @@ impl Focus {
             subject: subject.clone(),
             creator,
         }));
-        let api_url = match &self.settings.api_url {
+        let api_url = match api_url {
             Some(url) => format!("{url}/api/v1/meetings/{name}"),
             None => uri.clone(),
         };
@@ -162,8 +176,20 @@ impl Focus {
         };
         let uri = format!("sip:{name}@{}", self.settings.authority);
         let first_wait = self.settings.unjoined_hold;
+        let api_url = self.settings.api_url.clone();
+        let creator = "api".to_owned();
         let (room, token) = self
-            .open_room(name, subject, uri, "api".to_owned(), first_wait, now)
+            .open_room(
+                Opening {
+                    name,
+                    subject,
+                    uri,
+                    api_url,
+                    creator,
+                    first_wait,
+                },
+                now,
+            )
             .ok_or(ApiRefusal::TooManyMeetings)?;
         let entry = self.directory.get(room).ok_or(ApiRefusal::TooManyMeetings)?;
         Ok(ApiReply::Created {

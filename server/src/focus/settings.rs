@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: reading files or environment; that is `crate::config`.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::limits;
@@ -32,6 +33,9 @@ pub struct FocusSettings {
     pub authority: String,
     /// Base URL of the HTTP API as a client can reach it, without a trailing slash.
     pub api_url: Option<String>,
+    /// The API listens on a wildcard with this port: in answers to SIP it is named by the address
+    /// that the request came to, which the peer can reach, instead of `api_url`.
+    pub api_port_beside_sip: Option<u16>,
     /// Whether MD5 digests of old phones are accepted.
     pub allow_md5: bool,
     /// How long an ended name is answered with 410.
@@ -68,6 +72,16 @@ pub struct OpusSettings {
     pub complexity: u8,
 }
 
+impl FocusSettings {
+    /// Base URL of the API for somebody who reached this server at `local`.
+    pub fn api_url_for(&self, local: IpAddr) -> Option<String> {
+        match self.api_port_beside_sip {
+            Some(port) => Some(format!("http://{}", SocketAddr::new(local, port))),
+            None => self.api_url.clone(),
+        }
+    }
+}
+
 impl Default for OpusSettings {
     fn default() -> Self {
         Self {
@@ -96,6 +110,7 @@ impl Default for FocusSettings {
             factory_user: "create".to_owned(),
             authority: "localhost".to_owned(),
             api_url: None,
+            api_port_beside_sip: None,
             allow_md5: false,
             ended_hold: Duration::from_secs(600),
             empty_grace: Duration::from_secs(30),

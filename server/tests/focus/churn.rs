@@ -81,7 +81,7 @@ impl Churn {
                 let room = ["blue", "red"][self.below(2) as usize];
                 self.house.subscribe(&format!("sip:{room}@192.168.1.1:5060"));
             }
-            7 => self.from_the_shard(),
+            7 => self.shard_reports(),
             8 => {
                 let name = ["blue", "red", "green"][self.below(3) as usize].to_owned();
                 if self.below(3) == 0 {
@@ -131,7 +131,7 @@ impl Churn {
         self.house.session(call, event);
     }
 
-    fn from_the_shard(&mut self) {
+    fn shard_reports(&mut self) {
         let rooms: Vec<_> = self.house.rooms.keys().copied().collect();
         let Some(room) = rooms.into_iter().min() else {
             return;

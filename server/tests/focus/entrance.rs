@@ -145,3 +145,17 @@ fn an_unknown_response_or_timeout_is_no_harm() {
     );
     assert_eq!(house.response(tx).status.code(), 481);
 }
+
+#[test]
+fn an_api_on_a_wildcard_is_named_by_the_address_that_was_reached() {
+    let mut house = House::new(FocusSettings {
+        api_port_beside_sip: Some(8080),
+        ..lan()
+    });
+    let mut flow = flow();
+    flow.local = "10.0.0.7:5060".parse().unwrap();
+    let options = request("OPTIONS", "sip:10.0.0.7", "<sip:a@h>", &[], "");
+    let response = house.ask_as(options, flow);
+    let info = response.headers.get(&HeaderName::CallInfo);
+    assert_eq!(info, Some("<http://10.0.0.7:8080>;purpose=meet-api"));
+}

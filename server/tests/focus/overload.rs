@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use meet_server::focus::api::{ApiRefusal, ApiReply, ApiRequest};
+use meet_server::focus::io::FocusInput;
+use meet_server::focus::room_io::RoomInput;
 use sip_proto::endpoint::SessionEvent;
 use sip_proto::message::HeaderName;
 
@@ -78,4 +80,15 @@ fn a_full_mailbox_answers_requests_in_the_dialog() {
     assert_eq!(house.response(tx).status.code(), 503);
     let refused = |c: &meet_server::focus::command::SipCommand| matches!(c, meet_server::focus::command::SipCommand::Refuse { status, .. } if status.code() == 503);
     assert!(house.take(refused).is_some());
+}
+
+#[test]
+fn a_room_that_is_gone_is_owed_nothing() {
+    let mut house = House::lan();
+    let ann = house.join(&uri("blue"), "Ann");
+    let room = house.only_room();
+    house.give(FocusInput::RoomLost { room });
+    let input = Box::new(RoomInput::SessionLost { session: ann });
+    house.give(FocusInput::RoomBusy { room, input });
+    assert!(house.focus.poll_timeout().is_none(), "nothing is tried again");
 }
