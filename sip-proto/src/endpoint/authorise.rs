@@ -74,7 +74,10 @@ impl Endpoint {
                 .get(&id)
                 .is_some_and(|session| session.wants_retry()),
             // Nothing is offered any more once the session ends.
-            Purpose::Offer(id) => self.sessions.get(&id).is_some_and(|session| session.is_established()),
+            Purpose::Offer(id) => self
+                .sessions
+                .get(&id)
+                .is_some_and(|session| session.is_established()),
             Purpose::Nobody => false,
             _ => true,
         }

@@ -126,7 +126,10 @@ pub enum Input<'a> {
 }
 
 /// What the driver has to do.
-#[expect(clippy::large_enum_variant, reason = "made once, moved once: a box would cost more than it saves")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once, moved once: a box would cost more than it saves"
+)]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Output {
     /// Send these bytes. A stream flow without a connection means: use an open one or open one, report `Opened`.

@@ -9,6 +9,8 @@
     clippy::indexing_slicing,
     missing_docs
 )]
+#![allow(clippy::too_many_lines, reason = "a scenario is read from top to bottom")]
+#![allow(clippy::print_stdout, reason = "a test that is left out says so")]
 
 mod calls;
 mod cancel;

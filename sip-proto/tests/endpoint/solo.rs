@@ -83,8 +83,11 @@ impl Solo {
     }
 
     fn note_status(&mut self, bytes: Vec<u8>) -> Vec<u8> {
-        let code = bytes.strip_prefix(b"SIP/2.0 ").and_then(|rest| std::str::from_utf8(&rest[..3]).ok());
-        self.raw_statuses.extend(code.and_then(|code| code.parse::<u16>().ok()));
+        let code = bytes
+            .strip_prefix(b"SIP/2.0 ")
+            .and_then(|rest| std::str::from_utf8(&rest[..3]).ok());
+        self.raw_statuses
+            .extend(code.and_then(|code| code.parse::<u16>().ok()));
         bytes
     }
 

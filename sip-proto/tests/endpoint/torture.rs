@@ -89,16 +89,25 @@ fn statuses(bytes: &[u8]) -> Vec<u16> {
     while !solo.events.is_empty() {
         let now = solo.now;
         match solo.event() {
-            Event::Invite { session, .. } => solo.endpoint.accept(session, None, Headers::new(), now).unwrap(),
+            Event::Invite { session, .. } => {
+                solo.endpoint.accept(session, None, Headers::new(), now).unwrap()
+            }
             Event::Request { tx, request, .. } => {
-                solo.endpoint.respond(tx, Response::to(&request, StatusCode::OK), now).unwrap();
+                solo.endpoint
+                    .respond(tx, Response::to(&request, StatusCode::OK), now)
+                    .unwrap();
             }
             _ => {}
         }
         solo.drain();
     }
     let codes = solo.raw_statuses.clone();
-    assert!(!solo.sent.iter().any(|(_, message)| matches!(message, Message::Request(_))));
+    assert!(
+        !solo
+            .sent
+            .iter()
+            .any(|(_, message)| matches!(message, Message::Request(_)))
+    );
     solo.finish();
     codes.into_iter().filter(|code| *code >= 200).collect()
 }

@@ -1,0 +1,238 @@
+//! Client transactions: sending, responses, CANCEL, the kept ACKs, transport failures.
+
+use std::time::Instant;
+
+use super::wire_form::{derived, on_the_wire};
+use super::{ClientId, ClientMachine, ClientTransaction, Delivered, Layer, Notice, Wake, reasoned};
+use crate::endpoint::Flow;
+use crate::endpoint::limits::MAX_EARLY_DIALOGS;
+use crate::endpoint::wire::Wire;
+use crate::ids::{Branch, IdSource};
+use crate::message::{HeaderName, Method, Request, Response};
+use crate::transaction::key::ClientKey;
+use crate::transaction::{TimerSet, client, invite_client};
+
+impl<C: Copy, S: Copy> Layer<C, S> {
+    /// Starts a client transaction and sends its request, which has no Via yet.
+    pub(crate) fn send(
+        &mut self,
+        request: Request,
+        flow: Flow,
+        owner: C,
+        ids: &mut IdSource,
+        wire: &mut Wire,
+        now: Instant,
+    ) -> ClientId {
+        let branch = ids.branch();
+        self.send_with_branch(request, branch, flow, owner, wire, now)
+    }
+
+    /// Sends the CANCEL of a client transaction (§9.1): same branch, a transaction of its own.
+    pub(crate) fn send_cancel(&mut self, invite: ClientId, owner: C, wire: &mut Wire, now: Instant) {
+        let Some(tx) = self.clients.get(&invite) else {
+            return;
+        };
+        let cancel = derived(&tx.request, Method::Cancel, None);
+        let (branch, flow) = (tx.branch.clone(), tx.flow);
+        self.send_with_branch(cancel, branch, flow, owner, wire, now);
+    }
+
+    fn send_with_branch(
+        &mut self,
+        request: Request,
+        branch: Branch,
+        flow: Flow,
+        owner: C,
+        wire: &mut Wire,
+        now: Instant,
+    ) -> ClientId {
+        let id = ClientId(self.take_number());
+        let reliable = flow.transport.is_reliable();
+        let machine = if request.method == Method::Invite {
+            ClientMachine::Invite(invite_client::InviteClient::new(reliable, self.values, now))
+        } else {
+            ClientMachine::Other(client::Client::new(reliable, self.values, now))
+        };
+        let bytes = on_the_wire(&request, &flow, &branch);
+        let key = ClientKey::new(branch.as_str(), request.method.clone());
+        wire.transmit(flow, bytes.clone());
+        self.client_keys.insert(key.clone(), id);
+        self.by_peer
+            .entry((flow.transport, flow.remote))
+            .or_default()
+            .insert(id);
+        let tx = ClientTransaction {
+            machine,
+            key,
+            request,
+            branch,
+            bytes,
+            ack: None,
+            forks: Vec::new(),
+            flow,
+            owner,
+        };
+        self.clients.insert(id, tx);
+        self.settle_client(id);
+        id
+    }
+
+    /// Gives a response to its transaction; something comes back when it is new to the user.
+    pub(crate) fn receive_response(
+        &mut self,
+        response: &Response,
+        wire: &mut Wire,
+        now: Instant,
+    ) -> Option<Delivered<C>> {
+        let id = *self.client_keys.get(&ClientKey::of(response).ok()?)?;
+        let tx = self.clients.get_mut(&id)?;
+        let code = response.status.code();
+        let deliver = match &mut tx.machine {
+            ClientMachine::Invite(machine) => match machine.on_response(code, now) {
+                invite_client::Action::Deliver => true,
+                invite_client::Action::AckAndDeliver => {
+                    let to = response.headers.get(&HeaderName::To);
+                    let ack = derived(&tx.request, Method::Ack, to);
+                    let bytes = on_the_wire(&ack, &tx.flow, &tx.branch);
+                    wire.transmit(tx.flow, bytes.clone());
+                    tx.ack = Some(bytes);
+                    true
+                }
+                invite_client::Action::Ack => {
+                    if let Some(ack) = &tx.ack {
+                        wire.transmit(tx.flow, ack.clone());
+                    }
+                    false
+                }
+                _ => false,
+            },
+            ClientMachine::Other(machine) => machine.on_response(code, now) == client::Action::Deliver,
+        };
+        let delivered = deliver.then(|| Delivered {
+            id,
+            owner: tx.owner,
+            request: tx.request.clone(),
+            flow: tx.flow,
+        });
+        self.settle_client(id);
+        delivered
+    }
+
+    /// The transport could not reach `flow`, or its connection is gone. An INVITE that is already provisional
+    /// goes on: its final response may come by another connection (§18.2.2).
+    pub(crate) fn transport_failed(&mut self, flow: &Flow) {
+        let peer = (flow.transport, flow.remote);
+        for id in self.by_peer.get(&peer).cloned().unwrap_or_default() {
+            let Some(tx) = self.clients.get_mut(&id) else {
+                continue;
+            };
+            let unreachable = match &mut tx.machine {
+                ClientMachine::Invite(m) => m.on_transport_error() == invite_client::Action::Unreachable,
+                ClientMachine::Other(m) => m.on_transport_error() == client::Action::Unreachable,
+            };
+            if unreachable {
+                self.notices.push_back(Notice::Unreachable(id, tx.owner));
+            }
+            self.settle_client(id);
+        }
+    }
+
+    /// Whether an INVITE of ours has a provisional response and no final one: the time for a CANCEL.
+    pub(crate) fn is_proceeding(&self, id: ClientId) -> bool {
+        matches!(self.clients.get(&id), Some(ClientTransaction { machine: ClientMachine::Invite(machine), .. })
+            if machine.state() == invite_client::State::Proceeding)
+    }
+
+    /// The kept ACK to another branch of a fork.
+    pub(crate) fn fork_ack(&self, id: ClientId, tag: &str) -> Option<(Vec<u8>, Flow)> {
+        let tx = self.clients.get(&id)?;
+        tx.forks
+            .iter()
+            .find(|(known, _, _)| known == tag)
+            .map(|(_, ack, flow)| (ack.clone(), *flow))
+    }
+
+    /// Keeps the ACK to another branch of a fork. False: there are too many.
+    pub(crate) fn keep_fork_ack(&mut self, id: ClientId, tag: String, ack: Vec<u8>, flow: Flow) -> bool {
+        let Some(tx) = self.clients.get_mut(&id) else {
+            return false;
+        };
+        let room = tx.forks.len() < MAX_EARLY_DIALOGS;
+        if room {
+            tx.forks.push((tag, ack, flow));
+        }
+        room
+    }
+
+    /// Ends a client INVITE transaction that nobody will answer any more (§9.1).
+    pub(crate) fn abandon(&mut self, id: ClientId) {
+        if let Some(ClientTransaction {
+            machine: ClientMachine::Invite(machine),
+            ..
+        }) = self.clients.get_mut(&id)
+        {
+            machine.abandon();
+        }
+        self.settle_client(id);
+    }
+
+    pub(super) fn client_timers(&mut self, id: ClientId, wire: &mut Wire, now: Instant) {
+        let Some(tx) = self.clients.get_mut(&id) else {
+            return;
+        };
+        while let Some(timer) = timers(&mut tx.machine).take_due(now) {
+            let (transmit, notice) = match &mut tx.machine {
+                ClientMachine::Invite(machine) => match machine.on_timer(timer, now) {
+                    invite_client::Action::Transmit => (true, None),
+                    invite_client::Action::TimedOut => (false, Some(Notice::TimedOut(id, tx.owner))),
+                    invite_client::Action::Overdue => (false, Some(Notice::Overdue(id, tx.owner))),
+                    _ => (false, None),
+                },
+                ClientMachine::Other(machine) => match machine.on_timer(timer, now) {
+                    client::Action::Transmit => (true, None),
+                    client::Action::TimedOut => (false, Some(Notice::TimedOut(id, tx.owner))),
+                    _ => (false, None),
+                },
+            };
+            if transmit {
+                wire.transmit(tx.flow, tx.bytes.clone());
+            }
+            self.notices.extend(notice);
+        }
+        self.settle_client(id);
+    }
+
+    /// Re-arms a client transaction's wake-up, or removes it when it is over.
+    fn settle_client(&mut self, id: ClientId) {
+        let Some(tx) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let over = match &tx.machine {
+            ClientMachine::Invite(machine) => machine.state() == invite_client::State::Terminated,
+            ClientMachine::Other(machine) => machine.state() == client::State::Terminated,
+        };
+        if !over {
+            let next = timers(&mut tx.machine).next();
+            self.schedule.set(Wake::Client(id), next.map(reasoned));
+            return;
+        }
+        self.schedule.set(Wake::Client(id), None);
+        if let Some(tx) = self.clients.remove(&id) {
+            self.client_keys.remove(&tx.key);
+            let peer = (tx.flow.transport, tx.flow.remote);
+            if let Some(ids) = self.by_peer.get_mut(&peer) {
+                ids.remove(&id);
+                if ids.is_empty() {
+                    self.by_peer.remove(&peer);
+                }
+            }
+        }
+    }
+}
+
+fn timers(machine: &mut ClientMachine) -> &mut TimerSet {
+    match machine {
+        ClientMachine::Invite(machine) => &mut machine.timers,
+        ClientMachine::Other(machine) => &mut machine.timers,
+    }
+}

@@ -1,0 +1,169 @@
+//! The tables of live transactions: matching, stored messages, timers, and the actions of the machines carried out.
+//!
+//! `C` and `S` say to whom a client or server transaction belongs; the layer hands them back with every
+//! [`Notice`]. Nothing here walks a whole table: keys are hashed and deadlines queued.
+
+mod clients;
+mod servers;
+mod wire_form;
+
+pub(crate) use wire_form::{on_the_wire, reply_flow};
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::key::{ClientKey, MergeKey, ServerKey};
+use super::{Timer, TimerValues, client, invite_client, invite_server, server};
+use crate::endpoint::schedule::Schedule;
+use crate::endpoint::wire::Wire;
+use crate::endpoint::{Flow, Transport};
+use crate::ids::Branch;
+use crate::message::Request;
+
+/// A client transaction's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ClientId(u64);
+
+/// A server transaction's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ServerId(pub(crate) u64);
+
+/// What the layer tells its user unasked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Notice<C, S> {
+    /// Nobody answered a request.
+    TimedOut(ClientId, C),
+    /// A request could not be delivered.
+    Unreachable(ClientId, C),
+    /// An INVITE has been provisional for longer than timer C.
+    Overdue(ClientId, C),
+    /// The application never answered a request.
+    Abandoned(ServerId, S),
+}
+
+/// A response that belongs to a transaction and is new to its user.
+pub(crate) struct Delivered<C> {
+    pub(crate) id: ClientId,
+    pub(crate) owner: C,
+    /// The request that it answers, without our Via.
+    pub(crate) request: Request,
+    /// Where the request went.
+    pub(crate) flow: Flow,
+}
+
+/// What became of a request that looked for its server transaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Matched {
+    /// It was a retransmission or an ACK to a non-2xx: done.
+    Absorbed,
+    /// No transaction knows it.
+    New,
+    /// It is the same request as a known one, come by another way (§8.2.2.2).
+    Merged,
+}
+
+enum ClientMachine {
+    Invite(invite_client::InviteClient),
+    Other(client::Client),
+}
+
+struct ClientTransaction<C> {
+    machine: ClientMachine,
+    key: ClientKey,
+    request: Request,
+    branch: Branch,
+    bytes: Vec<u8>,
+    ack: Option<Vec<u8>>,
+    /// ACKs to the 2xx of other branches of a fork, by their To tag.
+    forks: Vec<(String, Vec<u8>, Flow)>,
+    flow: Flow,
+    owner: C,
+}
+
+enum ServerMachine {
+    Invite(invite_server::InviteServer),
+    Other(server::Server),
+}
+
+struct ServerTransaction<S> {
+    machine: ServerMachine,
+    key: ServerKey,
+    merge: Option<MergeKey>,
+    request: Request,
+    reply: Flow,
+    last: Option<Vec<u8>>,
+    owner: S,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Wake {
+    Client(ClientId),
+    Server(ServerId),
+}
+
+/// The tables.
+pub(crate) struct Layer<C, S> {
+    values: TimerValues,
+    next: u64,
+    clients: HashMap<ClientId, ClientTransaction<C>>,
+    client_keys: HashMap<ClientKey, ClientId>,
+    by_peer: HashMap<(Transport, SocketAddr), BTreeSet<ClientId>>,
+    servers: HashMap<ServerId, ServerTransaction<S>>,
+    server_keys: HashMap<ServerKey, ServerId>,
+    merge_keys: HashMap<MergeKey, ServerId>,
+    schedule: Schedule<Wake>,
+    notices: VecDeque<Notice<C, S>>,
+}
+
+impl<C: Copy, S: Copy> Layer<C, S> {
+    pub(crate) fn new(values: TimerValues) -> Self {
+        Layer {
+            values,
+            next: 1,
+            clients: HashMap::new(),
+            client_keys: HashMap::new(),
+            by_peer: HashMap::new(),
+            servers: HashMap::new(),
+            server_keys: HashMap::new(),
+            merge_keys: HashMap::new(),
+            schedule: Schedule::new(),
+            notices: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn client_count(&self) -> usize {
+        self.clients.len()
+    }
+
+    pub(crate) fn server_count(&self) -> usize {
+        self.servers.len()
+    }
+
+    pub(crate) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.schedule.next()
+    }
+
+    pub(crate) fn next_notice(&mut self) -> Option<Notice<C, S>> {
+        self.notices.pop_front()
+    }
+
+    /// Handles every timer that is due.
+    pub(crate) fn handle_timeout(&mut self, wire: &mut Wire, now: Instant) {
+        while let Some(wake) = self.schedule.take_due(now) {
+            match wake {
+                Wake::Client(id) => self.client_timers(id, wire, now),
+                Wake::Server(id) => self.server_timers(id, wire, now),
+            }
+        }
+    }
+
+    fn take_number(&mut self) -> u64 {
+        self.next += 1;
+        self.next
+    }
+}
+
+fn reasoned((at, timer): (Instant, Timer)) -> (Instant, &'static str) {
+    (at, timer.reason())
+}

@@ -1,0 +1,201 @@
+//! Server transactions: matching requests, answering them, and where the answers go.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use super::{Layer, Matched, Notice, ServerId, ServerMachine, ServerTransaction, Wake, reasoned};
+use crate::endpoint::Flow;
+use crate::endpoint::wire::Wire;
+use crate::message::{Method, Request, Response, StatusCode};
+use crate::transaction::key::{MergeKey, ServerKey};
+use crate::transaction::{invite_server, server};
+
+impl<C: Copy, S: Copy> Layer<C, S> {
+    /// Looks whether a request belongs to a known server transaction, and lets that handle it.
+    pub(crate) fn receive_request(&mut self, request: &Request, wire: &mut Wire, now: Instant) -> Matched {
+        let Ok(key) = ServerKey::of(request, &request.method) else {
+            return Matched::New;
+        };
+        if let Some(id) = self.server_keys.get(&key).copied()
+            && let Some(tx) = self.servers.get_mut(&id)
+        {
+            let is_ack = request.method == Method::Ack;
+            let (resend, absorbed) = match &mut tx.machine {
+                ServerMachine::Invite(machine) if is_ack => match machine.on_ack(now) {
+                    // An ACK to a 2xx has a branch of its own; one that has not is the session's all the same.
+                    invite_server::Action::Deliver => (false, false),
+                    _ => (false, true),
+                },
+                ServerMachine::Invite(machine) => {
+                    (machine.on_request() == invite_server::Action::Transmit, true)
+                }
+                ServerMachine::Other(machine) => (machine.on_request() == server::Action::Transmit, true),
+            };
+            if resend && let Some(last) = &tx.last {
+                wire.transmit(reply_now(tx, wire), last.clone());
+            }
+            self.settle_server(id);
+            return if absorbed { Matched::Absorbed } else { Matched::New };
+        }
+        let merged = request.method != Method::Ack
+            && MergeKey::of(request).is_some_and(|merge| self.merge_keys.contains_key(&merge));
+        if merged { Matched::Merged } else { Matched::New }
+    }
+
+    /// The INVITE that a CANCEL means (§9.2).
+    pub(crate) fn cancelled(&self, cancel: &Request) -> Option<(ServerId, S)> {
+        let key = ServerKey::of(cancel, &Method::Invite).ok()?;
+        let id = *self.server_keys.get(&key)?;
+        Some((id, self.servers.get(&id)?.owner))
+    }
+
+    /// Starts a server transaction for a new request. `reply` is where its answers go.
+    pub(crate) fn accept(
+        &mut self,
+        request: Request,
+        reply: Flow,
+        owner: S,
+        now: Instant,
+    ) -> Option<ServerId> {
+        let key = ServerKey::of(&request, &request.method).ok()?;
+        let id = ServerId(self.take_number());
+        let reliable = reply.transport.is_reliable();
+        let machine = if request.method == Method::Invite {
+            ServerMachine::Invite(invite_server::InviteServer::new(reliable, self.values))
+        } else {
+            ServerMachine::Other(server::Server::new(reliable, self.values, now))
+        };
+        let merge = MergeKey::of(&request);
+        if let Some(merge) = &merge {
+            self.merge_keys.insert(merge.clone(), id);
+        }
+        self.server_keys.insert(key.clone(), id);
+        self.servers.insert(
+            id,
+            ServerTransaction {
+                machine,
+                key,
+                merge,
+                request,
+                reply,
+                last: None,
+                owner,
+            },
+        );
+        self.settle_server(id);
+        Some(id)
+    }
+
+    /// The request of a live server transaction.
+    pub(crate) fn request(&self, id: ServerId) -> Option<&Request> {
+        self.servers.get(&id).map(|tx| &tx.request)
+    }
+
+    /// To whom a live server transaction belongs.
+    pub(crate) fn server_owner(&self, id: ServerId) -> Option<S> {
+        self.servers.get(&id).map(|tx| tx.owner)
+    }
+
+    /// Where a server transaction's answers go now.
+    pub(crate) fn reply_flow(&self, id: ServerId, wire: &Wire) -> Option<Flow> {
+        self.servers.get(&id).map(|tx| reply_now(tx, wire))
+    }
+
+    /// Sends a response. False: the transaction is gone, or already has its final response.
+    pub(crate) fn respond(
+        &mut self,
+        id: ServerId,
+        response: &Response,
+        wire: &mut Wire,
+        now: Instant,
+    ) -> bool {
+        let Some(tx) = self.servers.get_mut(&id) else {
+            return false;
+        };
+        let code = response.status.code();
+        let sent = match &mut tx.machine {
+            ServerMachine::Invite(machine) => {
+                machine.on_respond(code, now) == invite_server::Action::Transmit
+            }
+            ServerMachine::Other(machine) => machine.on_respond(code, now) == server::Action::Transmit,
+        };
+        if sent {
+            let bytes = response.to_bytes();
+            wire.transmit(reply_now(tx, wire), bytes.clone());
+            tx.last = Some(bytes);
+        }
+        self.settle_server(id);
+        sent
+    }
+
+    pub(super) fn server_timers(&mut self, id: ServerId, wire: &mut Wire, now: Instant) {
+        let Some(tx) = self.servers.get_mut(&id) else {
+            return;
+        };
+        loop {
+            let action = match &mut tx.machine {
+                ServerMachine::Invite(machine) => {
+                    let Some(timer) = machine.timers.take_due(now) else {
+                        break;
+                    };
+                    machine.on_timer(timer, now) == invite_server::Action::Transmit
+                }
+                ServerMachine::Other(machine) => {
+                    let Some(timer) = machine.timers.take_due(now) else {
+                        break;
+                    };
+                    match machine.on_timer(timer) {
+                        server::Action::SendTrying => {
+                            tx.last = Some(Response::to(&tx.request, StatusCode::TRYING).to_bytes());
+                            true
+                        }
+                        server::Action::Abandoned => {
+                            self.notices.push_back(Notice::Abandoned(id, tx.owner));
+                            false
+                        }
+                        _ => false,
+                    }
+                }
+            };
+            if action && let Some(last) = &tx.last {
+                wire.transmit(reply_now(tx, wire), last.clone());
+            }
+        }
+        self.settle_server(id);
+    }
+
+    fn settle_server(&mut self, id: ServerId) {
+        let Some(tx) = self.servers.get(&id) else { return };
+        let (over, next) = match &tx.machine {
+            ServerMachine::Invite(m) => (m.state() == invite_server::State::Terminated, m.timers.next()),
+            ServerMachine::Other(m) => (m.state() == server::State::Terminated, m.timers.next()),
+        };
+        if !over {
+            self.schedule.set(Wake::Server(id), next.map(reasoned));
+            return;
+        }
+        self.schedule.set(Wake::Server(id), None);
+        if let Some(tx) = self.servers.remove(&id) {
+            self.server_keys.remove(&tx.key);
+            if let Some(merge) = &tx.merge
+                && self.merge_keys.get(merge) == Some(&id)
+            {
+                self.merge_keys.remove(merge);
+            }
+        }
+    }
+}
+
+/// A stream that closed is replaced by a new one to the address in the Via (§18.2.2).
+fn reply_now<S>(tx: &ServerTransaction<S>, wire: &Wire) -> Flow {
+    if !tx.reply.transport.is_reliable() || wire.is_open(&tx.reply) {
+        return tx.reply;
+    }
+    let port = tx.request.headers.top_via().ok().and_then(|via| via.port);
+    let port = port.unwrap_or(tx.reply.transport.default_port());
+    Flow {
+        remote: SocketAddr::new(tx.reply.remote.ip(), port),
+        connection: None,
+        ..tx.reply
+    }
+}
