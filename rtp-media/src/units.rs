@@ -140,7 +140,8 @@ impl SampleRate {
     /// Whole ticks in `duration`.
     #[must_use]
     pub const fn ticks(self, duration: Duration) -> u64 {
-        (duration.as_nanos() * self.0 as u128 / 1_000_000_000) as u64
+        let hertz = self.0 as u64;
+        duration.as_secs().saturating_mul(hertz) + duration.subsec_nanos() as u64 * hertz / 1_000_000_000
     }
 
     /// The time that `ticks` take.

@@ -347,7 +347,7 @@ fn garbage_is_an_error_and_changes_nothing() {
     let start = leg.start;
     assert_eq!(
         leg.session.on_rtcp(b"nonsense", start),
-        Err(RtcpError::Version(1))
+        Err(RtcpError::Framing(8))
     );
     assert_eq!(leg.session.on_rtcp(&[], start), Err(RtcpError::Framing(0)));
     assert_eq!(leg.session.stats(), StreamStats::default());
