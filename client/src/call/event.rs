@@ -41,6 +41,8 @@ pub enum PhoneEvent {
     Registered {
         /// Address of record.
         aor: String,
+        /// Where this phone is reached.
+        contact: String,
         /// Seconds.
         expires: u32,
     },

@@ -3,6 +3,7 @@
 //! The call itself is in [`super::session`]. All state lives in [`Phone`]; nothing here waits.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use sip_proto::endpoint::{
@@ -13,7 +14,7 @@ use sip_proto::headers::{Event as EventPackage, NameAddr};
 use sip_proto::ids::IdSource;
 use sip_proto::message::{HeaderName, Headers, Message, Method, Request, Response, StatusCode};
 use sip_proto::sdp::offer_answer::LocalMedia;
-use sip_proto::uri::Uri;
+use sip_proto::uri::{Host, Uri};
 use sip_proto::{conference_info, message};
 
 use super::event::{CallError, Output, PhoneEvent};
@@ -200,6 +201,20 @@ impl Phone {
         self.drain(now);
     }
 
+    /// The address at which this phone is reached without a server.
+    fn contact(&self) -> Uri {
+        let local = self.flow.local;
+        let host = match local.ip() {
+            IpAddr::V4(address) => Host::V4(address),
+            IpAddr::V6(address) => Host::V6(address),
+        };
+        let mut uri = Uri::sip(&self.account.user, host, Some(local.port()));
+        if let Some(transport) = self.flow.transport.uri_param() {
+            uri.params.set("transport", transport);
+        }
+        uri
+    }
+
     pub(super) fn tell(&mut self, event: PhoneEvent) {
         self.out.push_back(Output::Event(event));
     }
@@ -301,6 +316,7 @@ impl Phone {
 
     fn on_registrar(&mut self, response: Option<Response>, now: Instant) {
         let aor = self.account.aor().to_string();
+        let contact = self.contact().to_string();
         let Some(registering) = &mut self.registration else { return };
         registering.tx = None;
         let leaving = registering.machine.is_leaving();
@@ -310,7 +326,8 @@ impl Phone {
             }
             Some(response) if response.status.is_success() => {
                 let expires = granted(&response, &self.account.user);
-                (RegistrationOutcome::Granted { expires }, Some(PhoneEvent::Registered { aor, expires }))
+                let event = PhoneEvent::Registered { aor, contact, expires };
+                (RegistrationOutcome::Granted { expires }, Some(event))
             }
             Some(response) if response.status == StatusCode::INTERVAL_TOO_BRIEF => {
                 let least = response.headers.min_expires().ok().flatten().unwrap_or(0);
@@ -340,6 +357,7 @@ impl Phone {
         let Step::Send { expires } = step else { return };
         let aor = self.account.aor();
         let server = self.account.server();
+        let contact = NameAddr::new(self.contact());
         let Some(registering) = &mut self.registration else { return };
         // RFC 3261 §10.2.4: all registrations of one boot share a Call-ID, and CSeq grows. The endpoint counts on
         // from it when it answers a challenge, so there is room left between two.
@@ -348,6 +366,8 @@ impl Phone {
         headers.push(HeaderName::CallId, &registering.call_id);
         headers.push(HeaderName::CSeq, format!("{} REGISTER", registering.cseq));
         headers.push(HeaderName::Expires, expires);
+        // Without a Contact a REGISTER only asks what is registered (RFC 3261 §10.2.3).
+        headers.push(HeaderName::Contact, &contact);
         let request = self.outgoing(server, NameAddr::new(aor), headers);
         match self.endpoint.request(Method::Register, request, now) {
             Ok(tx) => {

@@ -423,6 +423,9 @@ fn registration_answers_a_challenge_refreshes_and_is_given_back() {
     assert!(pair.has(|event| matches!(event, PhoneEvent::Unregistered { .. })));
     assert!(pair.phone.is_quiet());
     assert_eq!(seen.last().unwrap().headers.expires().unwrap(), Some(0));
+    assert!(seen.iter().all(|request| {
+        request.headers.get(&HeaderName::Contact) == Some("<sip:ada@192.0.2.1:5060>")
+    }));
     let call_ids: Vec<_> = seen.iter().map(|request| request.headers.call_id().unwrap()).collect();
     assert!(call_ids.windows(2).all(|pair| pair[0] == pair[1]), "RFC 3261 §10.2.4: one Call-ID");
     let numbers: Vec<_> = seen.iter().map(|request| request.headers.cseq().unwrap().seq).collect();

@@ -122,7 +122,7 @@ async fn converse(
     if screen {
         conversation.show(Front::Screen(Box::new(Screen::open().map_err(MeetError::Terminal)?)));
     }
-    conversation.run().await
+    Box::pin(conversation.run()).await
 }
 
 /// Whether the terminal interface is to be shown.

@@ -15,6 +15,8 @@ pub enum Event {
     Registered {
         /// Address of record.
         aor: String,
+        /// Where this program is reached directly.
+        contact: String,
         /// Seconds that it holds.
         expires: u32,
     },
@@ -231,7 +233,9 @@ pub fn json_line(event: &Event, at: jiff::Timestamp) -> String {
 fn sentence(event: &Event) -> Option<(&'static str, String)> {
     let plain = "0";
     Some(match event {
-        Event::Registered { aor, expires } => ("32", format!("registered {aor} for {expires} s")),
+        Event::Registered { aor, contact, expires } => {
+            ("32", format!("registered {aor} for {expires} s, reached at {contact}"))
+        }
         Event::Unregistered { aor } => (plain, format!("unregistered {aor}")),
         Event::Calling { target } => (plain, format!("calling {target}")),
         Event::Ringing { status } => (plain, format!("ringing ({status})")),

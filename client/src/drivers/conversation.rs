@@ -3,6 +3,7 @@
 //! One task owns everything. A call begins with sound already open and ports already bound, so that nothing can
 //! fail between the answer and the first packet. Deliberately absent: protocol.
 
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use sip_proto::sdp::offer_answer::{AudioFormat, LocalMedia};
@@ -13,7 +14,7 @@ use tokio::sync::mpsc;
 use super::presence::Front;
 use super::signalling::Signalling;
 use crate::call::{EndReason, PhoneEvent, Roster};
-use crate::cli::args::CodecChoice;
+use crate::cli::args::{CodecChoice, SpeakerSpec};
 use crate::cli::config::{AudioSettings, Settings};
 use crate::cli::events::{Event, Person};
 use crate::cli::state::Tokens;
@@ -52,6 +53,7 @@ pub struct Conversation {
     front: Front,
     sound: Option<OpenedSound>,
     sockets: Option<MediaSockets>,
+    local_rtp: std::net::SocketAddr,
     engine: Option<Engine>,
     plan: Option<StreamPlan>,
     engine_events: (mpsc::Sender<EngineEvent>, mpsc::Receiver<EngineEvent>),
@@ -59,6 +61,7 @@ pub struct Conversation {
     speaker: Option<String>,
     muted: bool,
     volume: f32,
+    calls: u32,
     joined: Option<Instant>,
     digits: Option<(Instant, String)>,
     registered: bool,
@@ -87,12 +90,14 @@ impl Conversation {
             front,
             sound: None,
             sockets: None,
+            local_rtp: std::net::SocketAddr::from(([0, 0, 0, 0], 0)),
             engine: None,
             plan: None,
             engine_events: mpsc::channel(limits::MEDIA_EVENTS),
             people: Vec::new(),
             speaker: None,
             volume: 1.0,
+            calls: 0,
             joined: None,
             digits: None,
             registered: false,
@@ -100,7 +105,8 @@ impl Conversation {
             exit: None,
         };
         if !matches!(conversation.purpose, Purpose::Register { once: true, .. }) {
-            conversation.prepare_sound()?;
+            conversation.open_sound()?;
+            conversation.bind_ports()?;
         }
         Ok(conversation)
     }
@@ -215,9 +221,9 @@ impl Conversation {
     fn on_phone(&mut self, event: PhoneEvent) {
         match event {
             PhoneEvent::Server { .. } | PhoneEvent::NoServer { .. } => {}
-            PhoneEvent::Registered { aor, expires } => {
+            PhoneEvent::Registered { aor, contact, expires } => {
                 self.registered = true;
-                self.front.tell(&Event::Registered { aor, expires });
+                self.front.tell(&Event::Registered { aor, contact, expires });
                 if matches!(self.purpose, Purpose::Register { once: true, .. }) {
                     self.exit = Some(Exit::Ok);
                 }
@@ -278,7 +284,7 @@ impl Conversation {
             room,
             focus,
             codec: plan.codec.encoding_name().to_owned(),
-            local_rtp: self.signalling.local().ip().to_string(),
+            local_rtp: self.local_rtp.to_string(),
             remote_rtp: plan.remote_rtp.map(|address| address.to_string()),
         });
     }
@@ -299,6 +305,9 @@ impl Conversation {
     }
 
     fn start_engine(&mut self, plan: StreamPlan) -> Result<Engine, MediaError> {
+        if self.sound.is_none() {
+            self.open_sound()?;
+        }
         let (Some(sound), Some(sockets)) = (self.sound.take(), self.sockets.take()) else {
             return Err(MediaError::Chunk);
         };
@@ -404,20 +413,32 @@ impl Conversation {
             Purpose::Call { .. } => self.finish(exit),
             // A registered phone waits for the next call, with sound and ports of its own.
             Purpose::Register { .. } => {
-                if let Err(error) = self.prepare_sound() {
-                    self.fail(error);
+                if let Err(error) = self.bind_ports() {
+                    self.fail(MeetError::Media(error));
                 }
             }
         }
     }
 
-    /// Opens sound, binds ports, and tells the phone about them.
-    fn prepare_sound(&mut self) -> Result<(), MeetError> {
-        let audio = &self.audio;
-        self.sound = Some(open(&audio.mic, &audio.speaker, audio.record.as_deref(), audio.aec)?);
+    /// Opens both ends of the sound; the files of a further call get a number, so that none is lost.
+    fn open_sound(&mut self) -> Result<(), MediaError> {
+        self.calls += 1;
+        let number = self.calls;
+        let speaker = match &self.audio.speaker {
+            SpeakerSpec::File(path) => SpeakerSpec::File(numbered(path, number)),
+            other => other.clone(),
+        };
+        let record = self.audio.record.as_deref().map(|path| numbered(path, number));
+        self.sound = Some(open(&self.audio.mic, &speaker, record.as_deref(), self.audio.aec)?);
+        Ok(())
+    }
+
+    /// Binds ports for RTP and tells the phone about them.
+    fn bind_ports(&mut self) -> Result<(), MediaError> {
         let sockets = MediaSockets::bind(self.signalling.local().ip())?;
         let mut media = LocalMedia::new(sockets.address().ip(), sockets.address().port());
-        media.formats = audio.codecs.iter().map(|codec| format_of(*codec)).collect();
+        media.formats = self.audio.codecs.iter().map(|codec| format_of(*codec)).collect();
+        self.local_rtp = sockets.address();
         self.sockets = Some(sockets);
         self.signalling.phone.set_media(media);
         Ok(())
@@ -441,6 +462,16 @@ impl Conversation {
         self.signalling.phone.hang_up(now);
         self.signalling.phone.unregister(now);
     }
+}
+
+/// `heard.wav`, then `heard-2.wav`, and so on.
+fn numbered(path: &Path, number: u32) -> PathBuf {
+    if number <= 1 {
+        return path.to_owned();
+    }
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    let extension = path.extension().map_or_else(String::new, |text| format!(".{}", text.to_string_lossy()));
+    path.with_file_name(format!("{stem}-{number}{extension}"))
 }
 
 fn error_event(error: &MeetError) -> Event {

@@ -5,7 +5,7 @@
 //! the sound breaks. Deliberately absent: hot-plug (a lost device is told once, then there is silence).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use cpal::traits::{DeviceTrait, HostTrait, StreamTrait};
 use cpal::{BufferSize, FromSample, Sample, SampleFormat, SizedSample, StreamConfig, SupportedBufferSize};
@@ -101,7 +101,43 @@ fn find(direction: Direction, name: Option<&str>) -> Result<cpal::Device, MediaE
 }
 
 /// What the callback thread tells the media thread.
-type Lost = Arc<AtomicBool>;
+#[derive(Debug, Default)]
+struct Health {
+    lost: AtomicBool,
+    /// Errors since the last sound.
+    errors: AtomicU32,
+}
+
+impl Health {
+    fn is_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    fn works(&self) {
+        self.errors.store(0, Ordering::Relaxed);
+    }
+
+    fn failed(&self, error: &cpal::Error) {
+        use cpal::ErrorKind::{DeviceChanged, DeviceNotAvailable, HostUnavailable, RealtimeDenied, Xrun};
+        let fatal = match error.kind() {
+            Xrun | DeviceChanged | RealtimeDenied => return tracing::debug!(%error, "sound device"),
+            DeviceNotAvailable | HostUnavailable => true,
+            // ALSA's PulseAudio plugin answers "I/O error" over and over while its stream starts, and recovers.
+            _ => self.errors.fetch_add(1, Ordering::Relaxed) > ERRORS_BORNE,
+        };
+        if fatal && !self.lost.swap(true, Ordering::Relaxed) {
+            tracing::warn!(%error, "the sound device is given up");
+        }
+        // cpal asks again at once: without a pause this thread would take a whole core.
+        std::thread::sleep(ERROR_PAUSE);
+    }
+}
+
+type Lost = Arc<Health>;
+
+/// Errors in a row, without any sound, before a device is given up: three seconds of [`ERROR_PAUSE`].
+const ERRORS_BORNE: u32 = 1_500;
+const ERROR_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 
 /// A microphone.
 pub struct Microphone {
@@ -112,7 +148,7 @@ pub struct Microphone {
     input: Vec<f32>,
     running: bool,
     lost: Lost,
-    _stream: cpal::Stream,
+    stream: Option<cpal::Stream>,
 }
 
 impl std::fmt::Debug for Microphone {
@@ -151,7 +187,7 @@ impl Microphone {
             input: vec![0.0; DEVICE_RING_SAMPLES],
             running: false,
             lost,
-            _stream: stream,
+            stream: Some(stream),
         })
     }
 }
@@ -181,7 +217,12 @@ impl Source for Microphone {
                 }
             }
         }
-        if self.lost.load(Ordering::Relaxed) { SourceState::Ended } else { SourceState::Live }
+        if !self.lost.is_lost() {
+            return SourceState::Live;
+        }
+        // A lost device may call back in a tight loop; closing the stream ends its thread.
+        self.stream = None;
+        SourceState::Ended
     }
 
     fn is_microphone(&self) -> bool {
@@ -198,7 +239,7 @@ pub struct Loudspeaker {
     output: Vec<f32>,
     lost: Lost,
     told: bool,
-    _stream: cpal::Stream,
+    stream: Option<cpal::Stream>,
 }
 
 impl std::fmt::Debug for Loudspeaker {
@@ -231,14 +272,15 @@ impl Loudspeaker {
         let rate = config.sample_rate;
         let elastic = ElasticResampler::to_device(rate, TICK_SAMPLES)?;
         let output = vec![0.0; elastic.gives_at_most()];
-        Ok(Self { ring, elastic, target, rate, output, lost, told: false, _stream: stream })
+        Ok(Self { ring, elastic, target, rate, output, lost, told: false, stream: Some(stream) })
     }
 }
 
 impl Sink for Loudspeaker {
     fn write(&mut self, frame: &[f32]) -> Result<(), MediaError> {
-        if self.lost.load(Ordering::Relaxed) && !self.told {
+        if self.lost.is_lost() && !self.told {
             self.told = true;
+            self.stream = None;
             return Err(MediaError::Lost { kind: "loudspeaker" });
         }
         let filled = DEVICE_RING_SAMPLES - self.ring.slots();
@@ -288,7 +330,9 @@ where
     f32: FromSample<T>,
 {
     let channels = usize::from(config.channels.max(1));
+    let health = Arc::clone(lost);
     let on_data = move |data: &[T], _: &cpal::InputCallbackInfo| {
+        health.works();
         for frame in data.chunks_exact(channels) {
             let sum: f32 = frame.iter().map(|sample| f32::from_sample(*sample)).sum();
             if ring.push(sum / channels as f32).is_err() {
@@ -311,7 +355,9 @@ where
 {
     let channels = usize::from(config.channels.max(1));
     let mut running = false;
+    let health = Arc::clone(lost);
     let on_data = move |data: &mut [T], _: &cpal::OutputCallbackInfo| {
+        health.works();
         // After it ran dry the ring fills up to its target again, else every callback would crackle.
         running = if running { ring.slots() > 0 } else { ring.slots() >= target };
         for frame in data.chunks_mut(channels) {
@@ -324,13 +370,5 @@ where
 
 fn on_error(lost: &Lost) -> impl FnMut(cpal::Error) + Send + 'static {
     let lost = Arc::clone(lost);
-    move |error| match error.kind() {
-        cpal::ErrorKind::Xrun | cpal::ErrorKind::DeviceChanged | cpal::ErrorKind::RealtimeDenied => {
-            tracing::debug!(%error, "sound device");
-        }
-        _ => {
-            tracing::warn!(%error, "sound device");
-            lost.store(true, Ordering::Relaxed);
-        }
-    }
+    move |error| lost.failed(&error)
 }

@@ -228,13 +228,13 @@ impl Worker {
             self.tick();
             tick = tick.wrapping_add(1);
             counted = counted.wrapping_add(1);
-            if counted % 5 == 0 {
+            if counted.is_multiple_of(5) {
                 let _ = self.events.try_send(EngineEvent::Levels {
                     heard_db: self.heard_db,
                     sent_db: self.sent_db,
                 });
             }
-            if counted % 50 == 0 {
+            if counted.is_multiple_of(50) {
                 let line = Box::new(self.stats());
                 let _ = self.events.try_send(EngineEvent::Stats(line));
             }

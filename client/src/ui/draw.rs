@@ -125,9 +125,11 @@ fn side(frame: &mut Frame<'_>, area: Rect, model: &Model, color: bool) {
     }
     if notices.height >= 3 {
         let block = Block::new().borders(Borders::ALL).title(" news ");
-        let room = usize::from(block.inner(notices).height);
-        let skip = model.notices.len().saturating_sub(room);
-        let lines: Vec<Line<'_>> = model.notices.iter().skip(skip).map(|text| Line::from(text.as_str())).collect();
+        let inner = block.inner(notices);
+        let wrapped: Vec<String> =
+            model.notices.iter().flat_map(|text| wrap(text, usize::from(inner.width))).collect();
+        let skip = wrapped.len().saturating_sub(usize::from(inner.height));
+        let lines: Vec<Line<'_>> = wrapped.into_iter().skip(skip).map(Line::from).collect();
         frame.render_widget(Paragraph::new(lines).block(block), notices);
     }
 }
@@ -177,8 +179,32 @@ fn stats_lines(line: &StatsLine) -> Vec<Line<'static>> {
     ]
 }
 
+/// Breaks a notice into lines of at most this many characters, at spaces where there are any.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in text.split(' ') {
+        let used = lines.last().map_or(0, |line| line.chars().count());
+        if used > 0 && used + 1 + word.chars().count() > width {
+            lines.push(String::new());
+        } else if used > 0
+            && let Some(line) = lines.last_mut()
+        {
+            line.push(' ');
+        }
+        for c in word.chars() {
+            if lines.last().is_some_and(|line| line.chars().count() >= width.max(1)) {
+                lines.push(String::new());
+            }
+            if let Some(line) = lines.last_mut() {
+                line.push(c);
+            }
+        }
+    }
+    lines
+}
+
 fn help(frame: &mut Frame<'_>, area: Rect) {
-    let (width, height) = (46.min(area.width), (HELP.len() as u16 + 2).min(area.height));
+    let (width, height) = (52.min(area.width), (HELP.len() as u16 + 2).min(area.height));
     let place = Rect {
         x: area.x + (area.width - width) / 2,
         y: area.y + (area.height - height) / 2,
@@ -255,6 +281,17 @@ mod tests {
         model.show_help = true;
         let text = picture(&model, 80, 24);
         assert!(text.contains("microphone off or on"), "{text}");
+    }
+
+    #[test]
+    fn long_notices_are_wrapped() {
+        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
+        assert_eq!(wrap("abcdefghij", 4), ["abcd", "efgh", "ij"]);
+        assert_eq!(wrap("", 4), [""]);
+        let mut model = meeting();
+        let message = "the conference gives no roster (403): people cannot be shown".to_owned();
+        model.take(&Event::Error { message, exit: None }, Instant::now());
+        assert!(picture(&model, 80, 24).contains("cannot be shown"));
     }
 
     #[test]
