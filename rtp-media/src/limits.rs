@@ -52,7 +52,8 @@ pub const RELATCH_PACKETS: u8 = 5;
 /// costs: 8 × 48 bytes per leg.
 pub const LATCH_CANDIDATES: usize = 8;
 
-/// Our SSRC is changed for a collision at most once in this time; what comes more often is our own stream looped back.
+/// A packet with our SSRC within this time of the last such is our own stream looped back (an echo service), and no
+/// reason to change the SSRC again.
 pub const COLLISION_HOLD: Duration = Duration::from_secs(10);
 
 /// Longest pause between packets of one telephone event before it is taken as ended although its end was lost. The

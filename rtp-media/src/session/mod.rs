@@ -449,16 +449,13 @@ impl RtpSession {
         Verdict::NewSource { seq }
     }
 
-    /// RFC 3550 §8.2: somebody else uses our SSRC. We change it and say BYE for the old one at once; a second time
-    /// within [`COLLISION_HOLD`] it is taken for our own stream coming back.
+    /// RFC 3550 §8.2: somebody else uses our SSRC. We change it and say BYE for the old one at once; again within
+    /// [`COLLISION_HOLD`] of the last time it is taken for our own stream coming back.
     fn collide(&mut self, now: Instant) -> Verdict {
-        if self
-            .collision
-            .is_some_and(|at| now.saturating_duration_since(at) < COLLISION_HOLD)
-        {
+        let last = self.collision.replace(now);
+        if last.is_some_and(|at| now.saturating_duration_since(at) < COLLISION_HOLD) {
             return Verdict::Looped;
         }
-        self.collision = Some(now);
         self.farewell = self.sending.ever.then_some(self.sending.ssrc);
         let taken = [Some(self.sending.ssrc), self.remote_ssrc()];
         while taken.contains(&Some(self.sending.ssrc)) {

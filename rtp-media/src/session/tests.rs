@@ -165,6 +165,13 @@ fn collision_changes_our_ssrc_and_says_bye_for_the_old() {
     assert_eq!(bye.sources().collect::<Vec<_>>(), [Ssrc(1)]);
     // Our own stream looped back carries the new SSRC: it must not make us change for ever.
     assert_eq!(leg.hear(fresh.0, 8, 60), Verdict::Looped);
+    for ms in (60..60_000).step_by(5000) {
+        assert_eq!(
+            leg.hear(fresh.0, 8, ms),
+            Verdict::Looped,
+            "an echo that lasts changes nothing"
+        );
+    }
     assert_eq!(leg.session.ssrc(), fresh);
     let (bytes, _) = leg.report();
     assert_eq!(packets(&bytes)[0].sender(), Some(fresh));
