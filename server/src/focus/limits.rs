@@ -53,6 +53,14 @@ pub const DIGIT_PAUSE: Duration = Duration::from_secs(4);
 /// eye, and a room of N costs N×5 datagrams a second at the most.
 pub const ROSTER_INTERVAL: Duration = Duration::from_millis(200);
 
+/// Bytes of roster documents that one room sends in a second at the most: a round that was bigger
+/// makes the next one wait longer. 100 people who all watch are told about once a second.
+pub const ROSTER_BYTES_PER_SECOND: usize = 4 * 1024 * 1024;
+
+/// The longest roster document: with its SIP headers it fits a UDP datagram. A longer one lists
+/// fewer people and says how many there are.
+pub const MAX_DOCUMENT: usize = 60_000;
+
 /// How often a leg without media is asked again by OPTIONS whether it lives.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 

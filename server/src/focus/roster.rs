@@ -1,11 +1,12 @@
 //! Who is told about the people of a room, when, and in which version (RFC 4575, RFC 6665).
 //!
 //! [`Roster`] keeps the subscriptions and the pace: every change marks it, a marked roster is
-//! due at once or 200 ms after the last round, and the latest state wins. Deliberately absent:
+//! due at once or 200 ms after the last round (later where the last one was big), and the latest
+//! state wins. Deliberately absent:
 //! the document itself (`roster_document`), partial state, the subscription's timers (the endpoint).
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sip_proto::endpoint::SubscriptionId;
 
@@ -17,7 +18,8 @@ pub struct Roster {
     /// RFC 4575 §4.6: the version grows by one with each document of a subscription.
     versions: BTreeMap<SubscriptionId, u32>,
     changed: bool,
-    last_round: Option<Instant>,
+    /// No round before this.
+    not_before: Option<Instant>,
 }
 
 impl Roster {
@@ -52,8 +54,7 @@ impl Roster {
 
     /// When the next round is due, if one is and cannot be held at once.
     pub fn next_round(&self) -> Option<Instant> {
-        let pace = self.last_round.map(|last| last + limits::ROSTER_INTERVAL);
-        pace.filter(|_| self.is_due())
+        self.not_before.filter(|_| self.is_due())
     }
 
     /// Begins a round if one is due: all subscriptions, each with the version of its document.
@@ -62,8 +63,15 @@ impl Roster {
             return Vec::new();
         }
         self.changed = false;
-        self.last_round = Some(now);
+        self.not_before = Some(now + limits::ROSTER_INTERVAL);
         self.everybody()
+    }
+
+    /// The round sent so many bytes: the next one waits accordingly.
+    pub fn sent(&mut self, bytes: usize, now: Instant) {
+        let millis = bytes.saturating_mul(1_000) / limits::ROSTER_BYTES_PER_SECOND;
+        let pause = Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX));
+        self.not_before = Some(now + pause.max(limits::ROSTER_INTERVAL));
     }
 
     /// All subscriptions, each with the version of its next document.
@@ -114,6 +122,13 @@ mod tests {
         assert_eq!(
             roster.round(later),
             [(SubscriptionId(1), 3), (SubscriptionId(2), 1)]
+        );
+        roster.mark();
+        roster.sent(limits::ROSTER_BYTES_PER_SECOND * 2, later);
+        assert_eq!(
+            roster.next_round(),
+            Some(later + Duration::from_secs(2)),
+            "a big round pays"
         );
         roster.remove(SubscriptionId(1));
         assert_eq!(roster.everybody(), [(SubscriptionId(2), 2)]);

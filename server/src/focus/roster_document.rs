@@ -15,6 +15,7 @@ use sip_proto::sdp::Direction;
 
 use super::ids::LegId;
 use super::leg::Leg;
+use super::limits;
 use super::names::RoomName;
 
 /// What goes into a document.
@@ -26,21 +27,69 @@ pub struct RosterView<'a> {
     pub entity: &'a str,
     /// What it is about.
     pub subject: Option<&'a str>,
-    /// Of this subscription.
-    pub version: u32,
     /// The people, in the order of their coming.
     pub legs: Vec<&'a Leg>,
     /// Who speaks.
     pub speaker: Option<LegId>,
 }
 
-/// The document as the body of a NOTIFY.
-pub fn body(view: &RosterView<'_>) -> Body {
-    Body::new(CONTENT_TYPE, document(view).to_xml())
+/// A document written once, for any number of subscriptions.
+#[derive(Debug)]
+pub struct Written {
+    before_version: String,
+    after_version: String,
 }
 
-/// The document.
-pub fn document(view: &RosterView<'_>) -> Document {
+impl Written {
+    /// Writes the state. What would be too long for a datagram lists fewer people, the speaker
+    /// among them, beside the true number (RFC 4575 §5.5.1 allows that).
+    pub fn of(view: &RosterView<'_>) -> Self {
+        let mut document = document(view);
+        let mut xml = document.to_xml();
+        while xml.len() > limits::MAX_DOCUMENT {
+            let Some(users) = &mut document.users else { break };
+            let keep = (users.len() * limits::MAX_DOCUMENT / xml.len()).min(users.len().saturating_sub(1));
+            let speaker = users
+                .iter()
+                .skip(keep)
+                .find(|user| user.entity == document.active_speaker)
+                .cloned();
+            users.truncate(keep);
+            if let (Some(speaker), Some(last)) = (speaker, users.last_mut()) {
+                *last = speaker;
+            }
+            xml = document.to_xml();
+        }
+        let mark = format!("version=\"{VERSION_MARK}\"");
+        match xml.split_once(&mark) {
+            Some((before, after)) => Self {
+                before_version: before.to_owned(),
+                after_version: after.to_owned(),
+            },
+            None => Self {
+                before_version: xml,
+                after_version: String::new(),
+            },
+        }
+    }
+
+    /// The body of one NOTIFY.
+    pub fn body(&self, version: u32) -> Body {
+        let Self {
+            before_version,
+            after_version,
+        } = self;
+        Body::new(
+            CONTENT_TYPE,
+            format!("{before_version}version=\"{version}\"{after_version}"),
+        )
+    }
+}
+
+/// Stands where each subscription's own version goes; no version gets so high.
+const VERSION_MARK: u32 = u32::MAX;
+
+fn document(view: &RosterView<'_>) -> Document {
     let mut shared: HashMap<&str, usize> = HashMap::new();
     for leg in &view.legs {
         *shared.entry(leg.person.uri.as_str()).or_default() += 1;
@@ -57,7 +106,7 @@ pub fn document(view: &RosterView<'_>) -> Document {
     Document {
         entity: view.entity.to_owned(),
         state: State::Full,
-        version: Some(view.version),
+        version: Some(VERSION_MARK),
         description: Some(Description {
             display_text: Some(view.name.to_string()),
             subject: view.subject.map(str::to_owned),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use meet_server::focus::api::{ApiRequest, Authority};
 use meet_server::focus::command::SipCommand;
 use meet_server::focus::io::FocusInput;
+use meet_server::focus::room_io::RoomInput;
 use sip_proto::conference_info::{EndpointStatus, JoiningMethod, MediaStatus};
 use sip_proto::endpoint::{Event, NotifyState, SessionEvent, SubscriptionEvent, SubscriptionId};
 use sip_proto::message::HeaderName;
@@ -211,4 +212,37 @@ fn other_packages_and_other_resources_are_refused() {
     assert_eq!(ask("sip:red@192.168.1.1", &["Event: conference"]).0, 404);
     assert_eq!(ask("sip:create@192.168.1.1", &["Event: conference"]).0, 404);
     assert_eq!(ask("sip:192.168.1.1", &["Event: conference"]).0, 404);
+}
+
+#[test]
+fn a_big_room_fits_a_datagram_and_names_the_speaker() {
+    let mut house = House::lan();
+    for i in 0..300 {
+        house.join(BLUE, &format!("Participant number {i}"));
+    }
+    let watcher = house.subscribe(BLUE);
+    let room = house.only_room();
+    let event = mixer::MediaEvent::ActiveSpeaker {
+        leg: Some(mixer::LegKey(299)),
+    };
+    house.give_room(room, RoomInput::Media(event));
+    house.pass(Duration::from_secs(1));
+    let sizes: Vec<usize> = house
+        .sip
+        .iter()
+        .filter_map(|command| match command {
+            SipCommand::Notify { body, .. } => Some(body.bytes.len()),
+            _ => None,
+        })
+        .collect();
+    assert!(
+        !sizes.is_empty() && sizes.iter().all(|size| *size <= 60_000),
+        "{sizes:?}"
+    );
+    let document = house.latest(watcher);
+    assert_eq!(document.conference_state.unwrap().user_count, Some(300));
+    let users = document.users.unwrap();
+    assert!(users.len() > 50 && users.len() < 300, "{}", users.len());
+    let speaker = document.active_speaker;
+    assert!(speaker.is_some() && users.iter().any(|user| user.entity == speaker));
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use mixer::LegStats;
-use sip_proto::endpoint::{Body, NotifyState, SubscriptionId};
+use sip_proto::endpoint::{NotifyState, SubscriptionId};
 
 use super::Room;
 use crate::focus::answers::Rejection;
@@ -14,7 +14,7 @@ use crate::focus::leg::Leg;
 use crate::focus::mixing;
 use crate::focus::record::LeaveReason;
 use crate::focus::room_io::RoomOutput;
-use crate::focus::roster_document::{self, RosterView};
+use crate::focus::roster_document::{RosterView, Written};
 
 impl Room {
     /// Somebody wants the roster: accepted, and a full document at once (RFC 6665 §4.2.1.2).
@@ -49,7 +49,7 @@ impl Room {
     /// The full document for one subscriber.
     pub(super) fn notify_one(&mut self, subscription: SubscriptionId, state: NotifyState) {
         if let Some(version) = self.roster.next_version(subscription) {
-            let body = self.document(version);
+            let body = self.written().body(version);
             self.sip(SipCommand::Notify {
                 subscription,
                 state,
@@ -58,22 +58,31 @@ impl Room {
         }
     }
 
-    /// A change goes to everybody, at the roster's pace.
+    /// A change goes to everybody, at the roster's pace. The document is written once.
     pub(super) fn notify_if_due(&mut self, now: Instant) {
-        for (subscription, version) in self.roster.round(now) {
-            let body = self.document(version);
+        let round = self.roster.round(now);
+        if round.is_empty() {
+            return;
+        }
+        let written = self.written();
+        let mut bytes = 0;
+        for (subscription, version) in round {
+            let body = written.body(version);
+            bytes += body.bytes.len();
             self.sip(SipCommand::Notify {
                 subscription,
                 state: NotifyState::Active,
                 body,
             });
         }
+        self.roster.sent(bytes, now);
     }
 
     /// RFC 6665 §4.2.2: the resource is gone, and so are its subscriptions.
     pub(super) fn notify_end(&mut self) {
+        let written = self.written();
         for (subscription, version) in self.roster.everybody() {
-            let body = self.document(version);
+            let body = written.body(version);
             let state = NotifyState::Terminated {
                 reason: "noresource".to_owned(),
             };
@@ -141,12 +150,11 @@ impl Room {
         }
     }
 
-    fn document(&self, version: u32) -> Body {
-        roster_document::body(&RosterView {
+    fn written(&self) -> Written {
+        Written::of(&RosterView {
             name: &self.setup.name,
             entity: &self.setup.uri,
             subject: self.setup.subject.as_deref(),
-            version,
             legs: self.legs.values().filter(|leg| leg.is_answered()).collect(),
             speaker: self.speaker,
         })
