@@ -1,6 +1,6 @@
 //! Two endpoints, one link, virtual time.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -34,8 +34,6 @@ pub struct Agent {
 }
 
 struct Flight {
-    at: Instant,
-    order: u64,
     to: Side,
     connection: Option<ConnectionId>,
     bytes: Vec<u8>,
@@ -52,7 +50,8 @@ pub struct Pair {
     pub b: Agent,
     pub now: Instant,
     transport: Transport,
-    flights: Vec<Flight>,
+    /// In the order of arrival.
+    flights: BTreeMap<(Instant, u64), Flight>,
     order: u64,
     connections: Vec<Connection>,
     losses: Vec<(Side, String, usize)>,
@@ -97,7 +96,7 @@ impl Pair {
             b: agent(b, 2, 2),
             now: starting_instant(),
             transport,
-            flights: Vec::new(),
+            flights: BTreeMap::new(),
             order: 0,
             connections: Vec::new(),
             losses: Vec::new(),
@@ -187,7 +186,7 @@ impl Pair {
         loop {
             self.drain(Side::A);
             self.drain(Side::B);
-            let flight = self.flights.iter().map(|flight| flight.at).min();
+            let flight = self.flights.keys().next().map(|(at, _)| *at);
             let timers = [&self.a, &self.b].map(|agent| agent.endpoint.poll_timeout().map(|(at, _)| at));
             let Some(next) = flight
                 .into_iter()
@@ -290,13 +289,11 @@ impl Pair {
             };
             self.order += 1;
             let flight = Flight {
-                at: self.now + LATENCY + late,
-                order: self.order,
                 to: from.other(),
                 connection,
                 bytes: bytes.clone(),
             };
-            self.flights.push(flight);
+            self.flights.insert((self.now + LATENCY + late, self.order), flight);
         }
     }
 
@@ -342,9 +339,8 @@ impl Pair {
     }
 
     fn deliver(&mut self) {
-        self.flights.sort_by_key(|flight| (flight.at, flight.order));
-        while self.flights.first().is_some_and(|flight| flight.at <= self.now) {
-            let flight = self.flights.remove(0);
+        while let Some(entry) = self.flights.first_entry().filter(|entry| entry.key().0 <= self.now) {
+            let flight = entry.remove();
             let flow = self.flow(flight.to);
             let now = self.now;
             let agent = self.agent(flight.to);
