@@ -58,6 +58,7 @@ pub struct Dialog {
     contact: String,
     flow: Flow,
     translated: bool,
+    peer_takes_update: bool,
 }
 
 impl Dialog {
@@ -97,6 +98,7 @@ impl Dialog {
             remote_cseq: Some(headers.cseq()?.seq),
             contact,
             flow,
+            peer_takes_update: takes_update(headers),
         })
     }
 
@@ -134,6 +136,7 @@ impl Dialog {
             contact,
             flow,
             translated: false,
+            peer_takes_update: takes_update(headers),
         })
     }
 
@@ -165,6 +168,7 @@ impl Dialog {
             contact,
             flow,
             translated: false,
+            peer_takes_update: takes_update(headers),
         })
     }
 
@@ -220,9 +224,17 @@ impl Dialog {
 
     /// A target refresh (re-INVITE, UPDATE, SUBSCRIBE and their 2xx) moves the peer's Contact (§12.2).
     pub fn refresh_target(&mut self, headers: &Headers) {
+        if headers.contains(&HeaderName::Allow) {
+            self.peer_takes_update = takes_update(headers);
+        }
         if let Ok(Some(uri)) = target(headers) {
             self.remote_target = uri;
         }
+    }
+
+    /// Whether the peer's last Allow named UPDATE (RFC 3311 §4: else it must not be sent).
+    pub fn peer_takes_update(&self) -> bool {
+        self.peer_takes_update
     }
 
     /// The next own CSeq number.
@@ -279,6 +291,10 @@ fn is_target_refresh(method: &Method) -> bool {
         method,
         Method::Invite | Method::Update | Method::Subscribe | Method::Notify | Method::Refer
     )
+}
+
+fn takes_update(headers: &Headers) -> bool {
+    headers.has_token(&HeaderName::Allow, "UPDATE")
 }
 
 /// The first Contact, when there is one that SIP can reach.

@@ -71,7 +71,8 @@ impl Endpoint {
         })
     }
 
-    /// Makes a new offer by UPDATE (RFC 3311), which the peer must answer without asking anybody.
+    /// Makes a new offer by UPDATE (RFC 3311), which the peer must answer without asking anybody;
+    /// by re-INVITE when the peer's Allow does not name UPDATE.
     pub fn update(&mut self, session: SessionId, body: Body, now: Instant) -> Done {
         self.on_session(session, |session, stack| {
             session.reoffer("update", Method::Update, body, stack, now)

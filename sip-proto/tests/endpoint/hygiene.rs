@@ -224,6 +224,39 @@ fn a_caller_may_end_an_early_dialog_by_bye() {
 }
 
 #[test]
+fn an_invitation_that_expires_gets_487() {
+    let mut solo = Solo::new();
+    solo.receive(&request("INVITE", 1, "a", "", "Expires: 20\n"));
+    solo.expect_status(100);
+    let Event::Invite { session, .. } = solo.event() else {
+        panic!()
+    };
+    solo.run(19_900);
+    solo.silent();
+    solo.run(200);
+    let refusal = solo.expect_status(487);
+    let Event::Session { session: seen, event } = solo.event() else {
+        panic!()
+    };
+    assert_eq!(seen, session);
+    assert!(matches!(
+        event,
+        SessionEvent::Terminated {
+            by: TerminatedBy::Timeout,
+            ..
+        }
+    ));
+    solo.receive(&request(
+        "ACK",
+        1,
+        "a",
+        refusal.headers.to_tag().unwrap().as_str(),
+        "",
+    ));
+    solo.finish();
+}
+
+#[test]
 fn limits_hold() {
     let config = EndpointConfig {
         max_dialogs_per_peer: 2,

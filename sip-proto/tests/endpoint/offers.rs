@@ -99,6 +99,48 @@ fn update_both_ways_needs_no_ack() {
 }
 
 #[test]
+fn update_is_not_sent_to_a_peer_that_does_not_take_it() {
+    let mut solo = Solo::new();
+    let (session, _) = accepted(&mut solo);
+    solo.endpoint.update(session, sdp("offer"), solo.now).unwrap();
+    solo.drain();
+    let sent = solo.request();
+    assert_eq!(sent.method.as_str(), "INVITE");
+    solo.answer(
+        &sent,
+        "200 OK",
+        "",
+        "Contact: <sip:carol@192.0.2.9:5070>\nAllow: INVITE, ACK, BYE, UPDATE\n",
+    );
+    assert_eq!(solo.request().method.as_str(), "ACK");
+    assert!(matches!(
+        solo.event(),
+        Event::Session {
+            event: SessionEvent::ReAnswered { .. },
+            ..
+        }
+    ));
+    solo.endpoint.update(session, sdp("offer"), solo.now).unwrap();
+    solo.drain();
+    let sent = solo.request();
+    assert_eq!(sent.method.as_str(), "UPDATE");
+    solo.answer(&sent, "408 Request Timeout", "", "");
+    assert!(matches!(
+        solo.event(),
+        Event::Session {
+            event: SessionEvent::Terminated {
+                by: TerminatedBy::Timeout,
+                ..
+            },
+            ..
+        }
+    ));
+    let bye = solo.request();
+    solo.answer(&bye, "200 OK", "", "");
+    solo.finish();
+}
+
+#[test]
 fn an_offer_made_before_the_ack_waits_for_it() {
     let mut pair = Pair::new();
     pair.lose(Side::A, "ACK", 1);

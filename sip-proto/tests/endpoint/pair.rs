@@ -293,7 +293,8 @@ impl Pair {
                 connection,
                 bytes: bytes.clone(),
             };
-            self.flights.insert((self.now + LATENCY + late, self.order), flight);
+            self.flights
+                .insert((self.now + LATENCY + late, self.order), flight);
         }
     }
 
@@ -339,7 +340,11 @@ impl Pair {
     }
 
     fn deliver(&mut self) {
-        while let Some(entry) = self.flights.first_entry().filter(|entry| entry.key().0 <= self.now) {
+        while let Some(entry) = self
+            .flights
+            .first_entry()
+            .filter(|entry| entry.key().0 <= self.now)
+        {
             let flight = entry.remove();
             let flow = self.flow(flight.to);
             let now = self.now;

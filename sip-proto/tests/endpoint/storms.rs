@@ -21,8 +21,12 @@ fn serve(pair: &mut Pair, side: Side, seen: &mut Seen) {
     while let Some(event) = agent.events.pop_front() {
         match event {
             Event::Invite { session, .. } => {
-                let _ = agent.endpoint.ring(session, StatusCode::RINGING, None, Headers::new(), now);
-                let _ = agent.endpoint.accept(session, Some(sdp("answer")), Headers::new(), now);
+                let _ = agent
+                    .endpoint
+                    .ring(session, StatusCode::RINGING, None, Headers::new(), now);
+                let _ = agent
+                    .endpoint
+                    .accept(session, Some(sdp("answer")), Headers::new(), now);
             }
             Event::Session { session, event } => {
                 seen.after_the_end += usize::from(seen.over);
@@ -30,7 +34,9 @@ fn serve(pair: &mut Pair, side: Side, seen: &mut Seen) {
                     SessionEvent::ReOffer { .. } => agent.endpoint.answer(session, sdp("ok"), now).unwrap(),
                     SessionEvent::ReAnswered { .. } | SessionEvent::ReRejected { .. } => seen.outcomes += 1,
                     SessionEvent::Answered { .. } | SessionEvent::Confirmed { .. } => seen.answered = true,
-                    SessionEvent::Terminated { .. } | SessionEvent::Failed { .. } | SessionEvent::Cancelled => {
+                    SessionEvent::Terminated { .. }
+                    | SessionEvent::Failed { .. }
+                    | SessionEvent::Cancelled => {
                         seen.over = true;
                     }
                     _ => {}
@@ -70,8 +76,14 @@ fn calls_with_offers_both_ways_survive_a_bad_link() {
         }
         for (side, (seen, made)) in seen.iter().zip(made).enumerate() {
             // After half a minute each offer has had its outcome, unless the session ended over it.
-            assert!(seen.outcomes == made || seen.over, "seed {seed} side {side}: {seen:?} of {made}");
-            assert!(seen.outcomes <= made, "seed {seed} side {side}: {seen:?} of {made}");
+            assert!(
+                seen.outcomes == made || seen.over,
+                "seed {seed} side {side}: {seen:?} of {made}"
+            );
+            assert!(
+                seen.outcomes <= made,
+                "seed {seed} side {side}: {seen:?} of {made}"
+            );
         }
         answered += usize::from(seen[0].answered && seen[1].answered);
         let now = pair.now;
@@ -84,7 +96,11 @@ fn calls_with_offers_both_ways_survive_a_bad_link() {
             serve(&mut pair, Side::A, &mut seen[0]);
             serve(&mut pair, Side::B, &mut seen[1]);
         }
-        assert_eq!(seen[0].after_the_end + seen[1].after_the_end, 0, "seed {seed}: {seen:?}");
+        assert_eq!(
+            seen[0].after_the_end + seen[1].after_the_end,
+            0,
+            "seed {seed}: {seen:?}"
+        );
         // Should B have missed it all, it would notice by itself in a real server.
         if let Some(b) = b {
             let now = pair.now;
@@ -111,7 +127,14 @@ fn thousands_of_calls_stand_in_one_endpoint() {
     assert_eq!(pair.b.endpoint.counts().dialogs, 1000);
     pair.run(60_000);
     let counts = pair.b.endpoint.counts();
-    assert_eq!((counts.sessions, counts.server_transactions, counts.client_transactions), (1000, 0, 0));
+    assert_eq!(
+        (
+            counts.sessions,
+            counts.server_transactions,
+            counts.client_transactions
+        ),
+        (1000, 0, 0)
+    );
     let now = pair.now;
     for call in calls {
         pair.a.endpoint.bye(call, None, now).unwrap();

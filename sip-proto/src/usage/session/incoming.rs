@@ -19,6 +19,8 @@ pub(super) struct Incoming {
     offered: bool,
     ringing: Option<(Response, Instant)>,
     until: Instant,
+    /// It ends by the caller's Expires, not by our own limit.
+    expires: bool,
 }
 
 impl Incoming {
@@ -43,12 +45,21 @@ impl Session {
         let tag = stack.ids.tag();
         let cseq = stack.ids.first_cseq();
         let dialog = Dialog::of_server(request, tag.as_str(), stack.contact(&flow), flow, cseq)?;
+        // §13.3.1: the caller may limit its invitation.
+        let expires = request
+            .headers
+            .expires()
+            .ok()
+            .flatten()
+            .filter(|seconds| *seconds > 0);
+        let expires = expires.map(|seconds| Duration::from_secs(u64::from(seconds)));
         let incoming = Incoming {
             tx,
             dialog,
             offered: !request.body.is_empty(),
             ringing: None,
-            until: now + MAX_RINGING,
+            until: now + expires.map_or(MAX_RINGING, |limit| limit.min(MAX_RINGING)),
+            expires: expires.is_some_and(|limit| limit <= MAX_RINGING),
         };
         Ok(Session {
             id,
@@ -175,7 +186,12 @@ impl Session {
             return;
         };
         if incoming.until <= now {
-            let _ = self.reject(StatusCode::TEMPORARILY_UNAVAILABLE, Headers::new(), stack, now);
+            let status = if incoming.expires {
+                StatusCode::REQUEST_TERMINATED
+            } else {
+                StatusCode::TEMPORARILY_UNAVAILABLE
+            };
+            let _ = self.reject(status, Headers::new(), stack, now);
             let event = SessionEvent::Terminated {
                 by: TerminatedBy::Timeout,
                 reason: None,

@@ -68,6 +68,8 @@ impl Session {
         if !matches!(established.exchange, Exchange::Idle) {
             return Err(wrong);
         }
+        let takes_update = established.dialog.peer_takes_update();
+        let method = if takes_update { method } else { Method::Invite };
         established.queued = Some(Offer { method, body });
         self.flush_queue(stack, now);
         Ok(())
