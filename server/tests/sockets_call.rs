@@ -109,6 +109,63 @@ fn rtp_goes_to_where_it_comes_from() {
 }
 
 #[test]
+fn who_speaks_is_named_in_every_packet() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::lan(data.path());
+    let ann = join(&server, "ann", "csrc", 500.0);
+    let bob = join(&server, "bob", "csrc", 0.0);
+    assert!(bob.voice.wait_tone(500.0, true, HEARD));
+    // RFC 3550 §5.1: a mixer lists the sources of its mix.
+    let last = bob
+        .voice
+        .packets()
+        .into_iter()
+        .rfind(|p| p[1] & 0x7f == 0)
+        .unwrap();
+    assert_eq!(last[0] & 15, 1, "one talker");
+    let named = u32::from_be_bytes([last[12], last[13], last[14], last[15]]);
+    assert_eq!(named, u32::from(ann.voice.address.port()), "ann's SSRC");
+    // Silence goes out at the same pace when nobody speaks.
+    ann.voice.talk(false);
+    assert!(bob.voice.wait_tone(500.0, false, HEARD));
+    let before = bob.voice.packets().len();
+    std::thread::sleep(Duration::from_secs(1));
+    let more = bob.voice.packets().len() - before;
+    assert!((40..=60).contains(&more), "{more} packets in a second of silence");
+}
+
+#[test]
+fn who_vanishes_is_removed() {
+    let data = tempfile::tempdir().unwrap();
+    let file = data.path().join("server.toml");
+    std::fs::write(&file, "[meetings]\nvanish_seconds = 1\n").unwrap();
+    let server = Server::with(data.path(), &["--config", file.to_str().unwrap()]);
+    let ann = join(&server, "ann", "gone", 500.0);
+    let bob = join(&server, "bob", "gone", 1000.0);
+    assert!(ann.voice.wait_tone(1000.0, true, HEARD));
+    people(&server, "gone", 2);
+    // Ann neither speaks nor answers any more; bob goes on.
+    ann.voice.talk(false);
+    let left = server.until("/api/v1/meetings/gone/participants", |v| {
+        v["participants"].as_array().unwrap().len() == 1
+    });
+    assert_eq!(left["participants"][0]["name"], "bob");
+    let log = server.get("/api/v1/events?meeting=gone").json();
+    let gone = log["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|e| e["kind"] == "person-left")
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (gone["person"].as_str(), gone["detail"]["reason"].as_str()),
+        (Some("ann"), Some("vanished"))
+    );
+    drop(bob);
+}
+
+#[test]
 fn the_answers_to_strangers_and_wrong_media() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::lan(data.path());

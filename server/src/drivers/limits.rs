@@ -55,11 +55,11 @@ pub const LEGS_PER_ROOM: usize = 1024;
 pub const SHARD_COMMANDS: usize = 256;
 /// Commands taken in one tick: a bound on its length.
 pub const COMMANDS_PER_TICK: usize = 64;
-/// Events from a room on the shard to its task, about 32 bytes each. Full: they stay in the
+/// Events from a room on the shard to its task, about 40 bytes each. Full: they stay in the
 /// mixer, which drops levels first.
-pub const SHARD_EVENTS: usize = 1024;
-/// Statistics of legs on their way to the room task, about 150 bytes each. Full: skipped.
-pub const SHARD_STATS: usize = 512;
+pub const SHARD_EVENTS: usize = 512;
+/// Statistics of legs on their way to the room task, about 320 bytes each: 80 kB a room. Full: skipped.
+pub const SHARD_STATS: usize = 256;
 /// Every leg's statistics are published once in so many ticks.
 pub const STATS_TICKS: usize = 50;
 /// Datagrams taken from one RTP socket in one tick: half a second of backlog at 10 ms ptime.

@@ -144,7 +144,7 @@ impl Signalling {
     fn house(&mut self, input: Internal) {
         let now = Instant::now();
         match input {
-            Internal::Room { room, output } => self.from_room(room, *output, now),
+            Internal::Room { room, output } => self.room_output(room, *output, now),
             Internal::RoomLost { room } => {
                 self.books.people.remove(&room);
                 self.focus.handle_input(FocusInput::RoomLost { room }, now);
@@ -168,7 +168,7 @@ impl Signalling {
         }
     }
 
-    fn from_room(&mut self, room: RoomId, output: FromRoom, now: Instant) {
+    fn room_output(&mut self, room: RoomId, output: FromRoom, now: Instant) {
         match output {
             FromRoom::Sip(command) => {
                 if let Some(back) = command.execute(&mut self.endpoint, now) {
@@ -266,7 +266,7 @@ impl Signalling {
                 }
             }
             FocusOutput::SpawnRoom(setup) => self.spawn_room(*setup, now),
-            FocusOutput::ToRoom { room, input } => self.to_room(room, *input, now),
+            FocusOutput::ToRoom { room, input } => self.hand_to_room(room, *input, now),
             FocusOutput::CloseRoom { room } => {
                 self.books.rooms.remove(&room);
             }
@@ -296,7 +296,7 @@ impl Signalling {
         }
     }
 
-    fn to_room(&mut self, room: RoomId, input: RoomInput, now: Instant) {
+    fn hand_to_room(&mut self, room: RoomId, input: RoomInput, now: Instant) {
         let refused = match self.books.rooms.get(&room) {
             Some(mailbox) => match mailbox.try_send(input) {
                 Ok(()) => return,

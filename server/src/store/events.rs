@@ -1,7 +1,7 @@
 //! The event log: what happened to meetings and people, as rows.
 
 use super::StoreError;
-use crate::focus::record::StoreRecord;
+use crate::focus::record::{BindingRecord, StoreRecord};
 use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
@@ -119,27 +119,33 @@ pub(super) fn write(
             let detail = json!({"leg": leg.0, "reason": reason.as_str()});
             insert(connection, at, "person-left", name, Some(display), &detail)
         }
-        StoreRecord::Bindings { aor, bindings } => {
-            connection
-                .prepare_cached("DELETE FROM binding WHERE aor = ?1")?
-                .execute([aor])?;
-            let mut statement = connection.prepare_cached(
-                "INSERT OR REPLACE INTO binding (aor, contact, expires_ms, call_id, cseq)
-                 VALUES (?1, ?2, ?3, ?4, ?5)",
-            )?;
-            for binding in bindings {
-                let expires = at.saturating_add(i64::from(binding.expires).saturating_mul(1000));
-                statement.execute(params![
-                    aor,
-                    binding.contact,
-                    expires,
-                    binding.call_id,
-                    binding.cseq
-                ])?;
-            }
-            Ok(())
-        }
+        StoreRecord::Bindings { aor, bindings } => replace_bindings(connection, at, aor, bindings),
     }
+}
+
+fn replace_bindings(
+    connection: &Connection,
+    at: i64,
+    aor: &str,
+    bindings: &[BindingRecord],
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("DELETE FROM binding WHERE aor = ?1")?
+        .execute([aor])?;
+    let mut statement = connection.prepare_cached(
+        "INSERT OR REPLACE INTO binding (aor, contact, expires_ms, call_id, cseq) VALUES (?1, ?2, ?3, ?4, ?5)",
+    )?;
+    for binding in bindings {
+        let expires = at.saturating_add(i64::from(binding.expires).saturating_mul(1000));
+        statement.execute(params![
+            aor,
+            binding.contact,
+            expires,
+            binding.call_id,
+            binding.cseq
+        ])?;
+    }
+    Ok(())
 }
 
 fn insert(

@@ -9,7 +9,7 @@ use super::shard::Shard;
 use super::slot::Slot;
 use super::{Discarded, RoomCommand, ShardEvent};
 use crate::telemetry::Metrics;
-use mixer::{LegKey, LegStats};
+use mixer::{LegKey, LegStats, MediaEvent};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -65,7 +65,7 @@ impl AsRawFd for Wake {
 pub struct RoomMedia {
     commands: rtrb::Producer<RoomCommand>,
     trash: rtrb::Consumer<Discarded>,
-    events: rtrb::Consumer<ShardEvent>,
+    events: rtrb::Consumer<MediaEvent>,
     stats: rtrb::Consumer<(LegKey, LegStats)>,
     wake: AsyncFd<Wake>,
     told: bool,
@@ -105,7 +105,7 @@ impl RoomMedia {
     pub fn next_event(&mut self) -> Option<ShardEvent> {
         self.free_trash();
         if let Ok(event) = self.events.pop() {
-            return Some(event);
+            return Some(ShardEvent::Media(event));
         }
         if let Ok((leg, stats)) = self.stats.pop() {
             return Some(ShardEvent::Stats(leg, stats));

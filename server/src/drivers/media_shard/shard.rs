@@ -95,6 +95,10 @@ impl Shard {
     }
 
     /// Gives new rooms the emptiest moment of the 20 ms.
+    #[expect(
+        clippy::vec_box,
+        reason = "rooms travel in their boxes, which must not be freed here"
+    )]
     fn admit(&mut self, slots: &mut Vec<Box<Slot>>, phases: &mut [u32; PHASES], start: Instant) {
         while slots.len() < ROOMS_PER_SHARD {
             let Ok(mut slot) = self.inbox.pop() else { return };
@@ -114,6 +118,10 @@ impl Shard {
     }
 
     /// Hands closed rooms to the control side, which frees them.
+    #[expect(
+        clippy::vec_box,
+        reason = "rooms travel in their boxes, which must not be freed here"
+    )]
     fn bury(&mut self, dead: &mut Vec<Box<Slot>>) {
         while let Some(slot) = dead.pop() {
             if let Err(rtrb::PushError::Full(slot)) = self.graveyard.push(slot) {

@@ -5,8 +5,8 @@ use super::super::limits::{COMMANDS_PER_TICK, LEGS_PER_ROOM, PACKETS_PER_TICK, R
 use super::counters::{ShardCounters, count};
 use super::handle::RoomShared;
 use super::sockets::{Clocks, LegSockets, Read, Receiver};
-use super::{Discarded, RoomCommand, ShardEvent};
-use mixer::{LegKey, LegStats, Outbox, Port};
+use super::{Discarded, RoomCommand};
+use mixer::{LegKey, LegStats, MediaEvent, Outbox, Port};
 use rtp_media::units::NtpTime;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct Slot {
     pub(super) room: mixer::Room,
     pub(super) commands: rtrb::Consumer<RoomCommand>,
     pub(super) trash: rtrb::Producer<Discarded>,
-    pub(super) events: rtrb::Producer<ShardEvent>,
+    pub(super) events: rtrb::Producer<MediaEvent>,
     pub(super) stats: rtrb::Producer<(LegKey, LegStats)>,
     ports: Vec<(LegKey, Box<LegSockets>)>,
     number: usize,
@@ -41,7 +41,7 @@ impl Slot {
         shared: Arc<RoomShared>,
         commands: rtrb::Consumer<RoomCommand>,
         trash: rtrb::Producer<Discarded>,
-        events: rtrb::Producer<ShardEvent>,
+        events: rtrb::Producer<MediaEvent>,
         stats: rtrb::Producer<(LegKey, LegStats)>,
     ) -> Self {
         Self {
@@ -174,7 +174,7 @@ impl Slot {
             let Some(event) = self.room.poll_event() else {
                 break;
             };
-            let _ = self.events.push(ShardEvent::Media(event));
+            let _ = self.events.push(event);
             self.wake = true;
         }
         for (index, (key, _)) in self.ports.iter().enumerate() {
