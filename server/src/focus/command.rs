@@ -100,8 +100,28 @@ pub enum SipCommand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum About {
     Session(SessionId),
+    Probe(SessionId),
     Subscription(SubscriptionId),
+    Notice(SubscriptionId),
     Nobody,
+}
+
+impl About {
+    /// What the focus must hear of a refusal.
+    fn refused(self, error: &EndpointError) -> Option<FocusInput> {
+        match (self, error) {
+            (Self::Session(session), _) | (Self::Probe(session), EndpointError::UnknownSession(_)) => {
+                Some(FocusInput::SessionLost { session })
+            }
+            (Self::Probe(session), _) => Some(FocusInput::NotAsked { session }),
+            (Self::Subscription(subscription), _)
+            | (Self::Notice(subscription), EndpointError::UnknownSubscription(_)) => {
+                Some(FocusInput::SubscriptionLost { subscription })
+            }
+            // A document that could not be sent now: the next one has it all.
+            (Self::Notice(_) | Self::Nobody, _) => None,
+        }
+    }
 }
 
 impl SipCommand {
@@ -116,11 +136,7 @@ impl SipCommand {
             Ok(Some((session, tx))) => Some(FocusInput::Issued { session, tx }),
             Err(error) => {
                 tracing::debug!(%error, ?about, "command refused by the endpoint");
-                match about {
-                    About::Session(session) => Some(FocusInput::SessionLost { session }),
-                    About::Subscription(subscription) => Some(FocusInput::SubscriptionLost { subscription }),
-                    About::Nobody => None,
-                }
+                about.refused(&error)
             }
         }
     }
@@ -131,11 +147,12 @@ impl SipCommand {
             | Self::Reject { session, .. }
             | Self::Bye { session, .. }
             | Self::Answer { session, .. }
-            | Self::Refuse { session, .. }
-            | Self::Probe { session } => About::Session(*session),
-            Self::AcceptSubscription { subscription, .. }
-            | Self::RejectSubscription { subscription, .. }
-            | Self::Notify { subscription, .. } => About::Subscription(*subscription),
+            | Self::Refuse { session, .. } => About::Session(*session),
+            Self::Probe { session } => About::Probe(*session),
+            Self::AcceptSubscription { subscription, .. } | Self::RejectSubscription { subscription, .. } => {
+                About::Subscription(*subscription)
+            }
+            Self::Notify { subscription, .. } => About::Notice(*subscription),
             Self::Respond { .. } => About::Nobody,
         }
     }

@@ -9,7 +9,7 @@ use std::time::Instant;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
 use sip_proto::endpoint::{ClientTx, SessionEvent, SessionId, SubscriptionId};
-use sip_proto::message::{Request, Response};
+use sip_proto::message::{Request, Response, StatusCode};
 
 use super::admission::Gate;
 use super::answers::{self, Rejection};
@@ -90,6 +90,13 @@ impl Focus {
             FocusInput::Issued { session, tx } => {
                 if self.sessions.contains_key(&session) {
                     self.probes.insert(tx, session);
+                }
+            }
+            FocusInput::NotAsked { session } => {
+                if let Some(&room) = self.sessions.get(&session) {
+                    // Like any answer that does not say that the call is gone.
+                    let status = Some(StatusCode::SERVICE_UNAVAILABLE);
+                    self.tell_room(room, RoomInput::Probed { session, status }, now);
                 }
             }
             FocusInput::SessionLost { session } => {

@@ -62,6 +62,11 @@ pub enum FocusInput {
         /// The transaction.
         tx: ClientTx,
     },
+    /// [`SipCommand::execute`] could not send a probe now: it is tried again later.
+    NotAsked {
+        /// In this session.
+        session: SessionId,
+    },
     /// [`SipCommand::execute`] failed for a session that is no more.
     SessionLost {
         /// The session.

@@ -199,3 +199,15 @@ fn a_held_phone_is_asked_and_stays_while_it_answers() {
     answer_probe(&mut house, ann, None);
     assert!(house.bye(ann).is_some());
 }
+
+#[test]
+fn a_probe_that_could_not_be_sent_is_tried_again() {
+    let mut house = House::lan();
+    let ann = house.join(BLUE, "Ann");
+    media(&mut house, MediaEvent::Silent { leg: LegKey(1) });
+    assert_eq!(probes(&mut house), 1);
+    house.give(FocusInput::NotAsked { session: ann });
+    house.pass(Duration::from_secs(30));
+    assert_eq!(probes(&mut house), 1);
+    assert!(house.bye(ann).is_none());
+}
