@@ -10,6 +10,8 @@
 
 /// Arrivals that the target is judged by.
 const EVENTS: usize = 64;
+/// The worst ones, of which the last counts.
+const TOP: usize = 3;
 /// Buckets of [`BUCKET`] whose least transit is the base.
 const BUCKETS: usize = 4;
 /// Microseconds of one bucket.
@@ -22,7 +24,8 @@ const SETTLED: usize = 8;
 #[derive(Debug)]
 pub(super) struct Delay {
     events: [i64; EVENTS],
-    sorted: [i64; EVENTS],
+    /// The largest of them, falling.
+    top: [i64; TOP],
     count: usize,
     oldest: usize,
     buckets: [i64; BUCKETS],
@@ -42,7 +45,7 @@ impl Delay {
     pub const fn new() -> Self {
         Self {
             events: [0; EVENTS],
-            sorted: [0; EVENTS],
+            top: [i64::MIN; TOP],
             count: 0,
             oldest: 0,
             buckets: [i64::MAX; BUCKETS],
@@ -112,25 +115,25 @@ impl Delay {
     }
 
     fn remember(&mut self, transit: i64) {
-        if self.count == EVENTS {
-            let old = self.events.get(self.oldest).copied().unwrap_or_default();
-            let place = self.sorted.partition_point(|&value| value < old).min(EVENTS - 1);
-            self.sorted.copy_within(place + 1.., place);
-        } else {
-            self.count += 1;
-        }
-        if let Some(event) = self.events.get_mut(self.oldest) {
-            *event = transit;
-        }
+        let full = self.count == EVENTS;
+        self.count += usize::from(!full);
+        let Some(place) = self.events.get_mut(self.oldest) else {
+            return;
+        };
+        let old = std::mem::replace(place, transit);
         self.oldest = (self.oldest + 1) % EVENTS;
-        let used = self.count - 1;
-        let place = self
-            .sorted
-            .get(..used)
-            .map_or(0, |sorted| sorted.partition_point(|&value| value < transit));
-        self.sorted.copy_within(place..used, place + 1);
-        if let Some(free) = self.sorted.get_mut(place) {
-            *free = transit;
+        if full && old == transit {
+            return;
+        }
+        // Only when one of the worst leaves, which is rare, are all of them looked at.
+        if full && self.top.last().is_some_and(|least| old >= *least) {
+            self.top = [i64::MIN; TOP];
+            for index in 0..EVENTS {
+                let event = self.events.get(index).copied().unwrap_or(i64::MIN);
+                rank(&mut self.top, event);
+            }
+        } else {
+            rank(&mut self.top, transit);
         }
     }
 
@@ -141,8 +144,20 @@ impl Delay {
             3..=47 => 1,
             _ => 2,
         };
-        let rank = self.count.saturating_sub(1 + left_out);
-        self.sorted.get(rank).copied().unwrap_or(self.base)
+        self.top
+            .get(left_out)
+            .copied()
+            .filter(|worst| *worst != i64::MIN)
+            .unwrap_or(self.base)
+    }
+}
+
+/// Puts a value among the largest if it is one of them.
+fn rank(top: &mut [i64; TOP], mut value: i64) {
+    for place in top {
+        if value > *place {
+            std::mem::swap(place, &mut value);
+        }
     }
 }
 
@@ -198,15 +213,16 @@ mod tests {
     }
 
     #[test]
-    fn the_sorted_events_stay_the_events_sorted() {
+    fn the_worst_events_are_known() {
         let mut delay = Delay::new();
         let mut value = 12_345_i64;
-        for _ in 0..1000 {
+        for step in 0..5000 {
             value = (value * 1_103_515_245 + 12_345) % 2_147_483_648;
-            delay.remember(value % 50);
+            delay.remember((value >> 8) % if step < 2000 { 10 } else { 1000 });
             let mut expected = delay.events[..delay.count].to_vec();
-            expected.sort_unstable();
-            assert_eq!(expected, &delay.sorted[..delay.count]);
+            expected.sort_unstable_by(|a, b| b.cmp(a));
+            expected.resize(expected.len().max(TOP), i64::MIN);
+            assert_eq!(expected[..TOP], delay.top);
         }
     }
 }
