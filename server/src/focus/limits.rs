@@ -33,9 +33,6 @@ pub const MAX_PENDING_LOOKUPS: usize = 1_000;
 /// An account lookup that takes longer is given up with 503.
 pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// API requests under way.
-pub const MAX_PENDING_API: usize = 1_000;
-
 /// Facts that a full room mailbox must not lose (a session's end) and that the focus keeps for
 /// it. One for each leg and subscription can be owed at most.
 pub const MAX_OWED_PER_ROOM: usize = MAX_LEGS_PER_ROOM + MAX_SUBSCRIPTIONS_PER_ROOM + 8;
@@ -72,6 +69,3 @@ pub const RETRY_AFTER: u32 = 10;
 
 /// Longest subscription that is granted, and the default (RFC 4575 §3.3 suggests an hour).
 pub const MAX_SUBSCRIPTION: u32 = 3_600;
-
-/// Shortest subscription that is granted; shorter ones are answered 423 with Min-Expires.
-pub const MIN_SUBSCRIPTION: u32 = 30;
