@@ -74,3 +74,7 @@ pub const STAMP_AGE: Duration = Duration::from_secs(2);
 pub const COMMAND_RETRY: Duration = Duration::from_millis(5);
 /// Command retries: two seconds, then the shard counts as lost.
 pub const COMMAND_RETRIES: usize = 400;
+/// API connections at once; more wait in the kernel's queue. Each costs a descriptor and 20 kB.
+pub const API_CONNECTIONS: usize = 256;
+/// An API connection on which nothing comes for so long is closed.
+pub const API_IDLE: Duration = Duration::from_secs(30);

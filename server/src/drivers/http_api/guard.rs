@@ -8,30 +8,12 @@ use super::problem::Problem;
 use super::{Access, ApiState, Ends};
 use crate::focus::api::Authority;
 use crate::focus::policy::is_local_source;
-use axum::Router;
-use axum::extract::connect_info::Connected;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::serve::IncomingStream;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use subtle::ConstantTimeEq;
-use tokio::net::TcpListener;
-
-impl Connected<IncomingStream<'_, TcpListener>> for Ends {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        let unknown = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
-        Self {
-            local: stream.io().local_addr().unwrap_or(unknown),
-            remote: *stream.remote_addr(),
-        }
-    }
-}
-
-pub(super) async fn serve(listener: TcpListener, router: Router) -> std::io::Result<()> {
-    axum::serve(listener, router.into_make_service_with_connect_info::<Ends>()).await
-}
 
 /// What the request has proved.
 #[derive(Debug, Clone, PartialEq, Eq)]

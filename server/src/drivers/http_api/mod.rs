@@ -6,6 +6,7 @@
 //! reverse proxy or a later issue), sessions and cookies: there is nothing that a browser of
 //! somebody else could send along.
 
+mod connection;
 mod guard;
 mod meetings;
 mod model;
@@ -110,7 +111,7 @@ pub fn router(state: ApiState) -> Router {
 
 /// Serves until the process ends.
 pub async fn serve(listener: TcpListener, state: ApiState) -> std::io::Result<()> {
-    guard::serve(listener, router(state)).await
+    connection::serve(listener, router(state)).await
 }
 
 async fn time_limit(State(state): State<ApiState>, request: Request, next: Next) -> Response {

@@ -264,3 +264,89 @@ impl ShardPool {
         self.reap();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::{Duration, Instant};
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    fn pool() -> ShardPool {
+        ShardPool::start(vec![None], &Metrics::new()).unwrap()
+    }
+
+    fn room() -> mixer::Room {
+        mixer::Room::new(mixer::RoomConfig::default())
+    }
+
+    async fn closed(room: &mut RoomMedia) -> bool {
+        loop {
+            if let Some(ShardEvent::Closed { failed }) = room.next_event() {
+                return failed;
+            }
+            tokio::time::timeout(PATIENCE, room.ready()).await.unwrap();
+        }
+    }
+
+    fn wait(what: &str, good: impl Fn() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !good() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_fault_closes_its_room_and_no_other() {
+        let pool = pool();
+        let counters = Arc::clone(&pool.shards[0].counters);
+        let (mut bad, mut good) = (pool.open(room()).unwrap(), pool.open(room()).unwrap());
+        wait("two rooms", || counters.rooms.load(Ordering::Relaxed) == 2);
+        bad.command(RoomCommand::Fault).await.unwrap();
+        assert!(closed(&mut bad).await, "told as failed");
+        assert!(matches!(
+            bad.command(RoomCommand::Close).await,
+            Err(MediaError::Closed)
+        ));
+        assert_eq!(counters.panics.load(Ordering::Relaxed), 1);
+        wait("one room", || counters.rooms.load(Ordering::Relaxed) == 1);
+        let before = counters.ticks.load(Ordering::Relaxed);
+        wait("ticks go on", || {
+            counters.ticks.load(Ordering::Relaxed) > before + 5
+        });
+        good.command(RoomCommand::Close).await.unwrap();
+        assert!(!closed(&mut good).await, "closed as asked");
+        pool.stop();
+    }
+
+    #[tokio::test]
+    async fn a_dropped_handle_closes_the_room() {
+        let pool = pool();
+        let counters = Arc::clone(&pool.shards[0].counters);
+        let left = pool.open(room()).unwrap();
+        wait("the room", || counters.rooms.load(Ordering::Relaxed) == 1);
+        drop(left);
+        wait("no room", || counters.rooms.load(Ordering::Relaxed) == 0);
+        pool.reap();
+        pool.stop();
+    }
+
+    #[tokio::test]
+    async fn ticks_keep_their_pace() {
+        let pool = pool();
+        let counters = Arc::clone(&pool.shards[0].counters);
+        let rooms: Vec<RoomMedia> = (0..5).map(|_| pool.open(room()).unwrap()).collect();
+        wait("five rooms", || counters.rooms.load(Ordering::Relaxed) == 5);
+        let done = || counters.ticks.load(Ordering::Relaxed) + counters.missed.load(Ordering::Relaxed);
+        let (start, before) = (Instant::now(), done());
+        wait("a second of ticks", || start.elapsed() >= Duration::from_secs(1));
+        let (elapsed, ticks) = (start.elapsed().as_secs_f64(), (done() - before) as f64);
+        // Every deadline is either kept or counted as missed. The edges of the second may cut one of each
+        // room, and a busy machine a few more.
+        let expected = elapsed * 50.0 * 5.0;
+        assert!((ticks - expected).abs() <= 25.0, "{ticks} ticks, not {expected}");
+        drop(rooms);
+        pool.stop();
+    }
+}

@@ -30,6 +30,9 @@ pub enum RoomCommand {
     Mixer(mixer::Command),
     /// BYE to all legs; the room comes back as a whole.
     Close,
+    /// A fault in the tick, to see who suffers from it.
+    #[cfg(test)]
+    Fault,
 }
 
 /// What the shard gives back, so that it never frees.

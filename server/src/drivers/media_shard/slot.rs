@@ -109,6 +109,8 @@ impl Slot {
                     }
                 }
                 RoomCommand::Close => return false,
+                #[cfg(test)]
+                RoomCommand::Fault => panic!("a fault in the tick, wanted by a test"),
             }
         }
         true
