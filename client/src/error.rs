@@ -68,13 +68,17 @@ pub enum MeetError {
         source: Box<toml::de::Error>,
     },
     /// No token is known for a meeting that is to be ended.
-    #[error("no token is known for {room}; it was printed when the meeting was created: pass it by --token or MEET_TOKEN")]
+    #[error(
+        "no token is known for {room}; it was printed when the meeting was created: pass it by --token or MEET_TOKEN"
+    )]
     NoToken {
         /// The meeting.
         room: String,
     },
     /// A host name does not resolve.
-    #[error("cannot find the host {host:?}: {source}; is the name right, or try an address such as 192.0.2.7:5060")]
+    #[error(
+        "cannot find the host {host:?}: {source}; is the name right, or try an address such as 192.0.2.7:5060"
+    )]
     Resolve {
         /// The name.
         host: String,
@@ -82,7 +86,9 @@ pub enum MeetError {
         source: std::io::Error,
     },
     /// Nobody answered in time.
-    #[error("no answer from {server} ({transport}): is meet-server running there? try `meet-server --lan --listen {server}`, or another --server or --transport")]
+    #[error(
+        "no answer from {server} ({transport}): is meet-server running there? try `meet-server --lan --listen {server}`, or another --server or --transport"
+    )]
     NoAnswer {
         /// Who was asked.
         server: String,
@@ -100,13 +106,17 @@ pub enum MeetError {
         source: std::io::Error,
     },
     /// The server does not say where its API is.
-    #[error("{server} answers, but names no API (no Call-Info with purpose=meet-api): pass its address by --api URL")]
+    #[error(
+        "{server} answers, but names no API (no Call-Info with purpose=meet-api): pass its address by --api URL"
+    )]
     NoApi {
         /// Who was asked.
         server: String,
     },
     /// The API could not be reached.
-    #[error("the API at {url} cannot be reached: {source}; it listens on loopback by default, so ask from the server's machine or pass --api")]
+    #[error(
+        "the API at {url} cannot be reached: {source}; it listens on loopback by default, so ask from the server's machine or pass --api"
+    )]
     ApiUnreachable {
         /// Where.
         url: String,
@@ -215,10 +225,17 @@ mod tests {
 
     #[test]
     fn messages_name_the_way_out() {
-        let error = MeetError::NoAnswer { server: "127.0.0.1:5060".into(), transport: "udp" };
+        let error = MeetError::NoAnswer {
+            server: "127.0.0.1:5060".into(),
+            transport: "udp",
+        };
         assert!(error.to_string().contains("is meet-server running"));
         assert_eq!(error.exit(), Exit::Network);
-        let error = MeetError::Refused { target: "sip:a@b".into(), status: 404, reason: "Not Found".into() };
+        let error = MeetError::Refused {
+            target: "sip:a@b".into(),
+            status: 404,
+            reason: "Not Found".into(),
+        };
         assert!(error.to_string().contains("meet list"));
         assert_eq!(error.exit(), Exit::Refused);
     }

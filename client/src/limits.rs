@@ -56,3 +56,5 @@ pub const MIN_REGISTRATION: Duration = Duration::from_secs(10);
 pub const REGISTER_RETRY: Duration = Duration::from_secs(30);
 /// Bytes of an API answer that are read.
 pub const API_BODY_BYTES: u64 = 4 << 20;
+/// Seconds without any RTP after which the other side is asked by SIP whether it is still there.
+pub const QUIET_SECONDS: u32 = 5;

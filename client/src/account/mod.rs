@@ -56,7 +56,14 @@ impl Account {
         if let Some(number) = unique {
             user.push_str(&format!("-{number:04x}"));
         }
-        Self { display: display.to_owned(), user, host, port, transport: None, credentials: None }
+        Self {
+            display: display.to_owned(),
+            user,
+            host,
+            port,
+            transport: None,
+            credentials: None,
+        }
     }
 
     /// The address of record.
@@ -110,7 +117,11 @@ fn slug(name: &str) -> String {
         }
     }
     let trimmed = out.trim_end_matches('-');
-    if trimmed.is_empty() { "guest".to_owned() } else { trimmed.to_owned() }
+    if trimmed.is_empty() {
+        "guest".to_owned()
+    } else {
+        trimmed.to_owned()
+    }
 }
 
 #[cfg(test)]
@@ -125,11 +136,20 @@ mod tests {
     fn addresses_of_meetings() {
         let mut account = Account::guest("Ada Lovelace", None, host(), Some(5070));
         assert_eq!(account.aor().to_string(), "sip:ada-lovelace@192.0.2.7:5070");
-        assert_eq!(account.factory(Some("standup")).to_string(), "sip:create@192.0.2.7:5070;room=standup");
+        assert_eq!(
+            account.factory(Some("standup")).to_string(),
+            "sip:create@192.0.2.7:5070;room=standup"
+        );
         account.transport = Some("tcp");
-        assert_eq!(account.room("standup").to_string(), "sip:standup@192.0.2.7:5070;transport=tcp");
+        assert_eq!(
+            account.room("standup").to_string(),
+            "sip:standup@192.0.2.7:5070;transport=tcp"
+        );
         assert_eq!(account.server().to_string(), "sip:192.0.2.7:5070;transport=tcp");
-        assert_eq!(account.from().to_string(), "\"Ada Lovelace\" <sip:ada-lovelace@192.0.2.7:5070>");
+        assert_eq!(
+            account.from().to_string(),
+            "\"Ada Lovelace\" <sip:ada-lovelace@192.0.2.7:5070>"
+        );
     }
 
     #[test]
@@ -143,8 +163,15 @@ mod tests {
 
     #[test]
     fn no_password_means_no_credentials() {
-        assert!(Account::with_login("a", "a", "", host(), None).credentials.is_none());
+        assert!(
+            Account::with_login("a", "a", "", host(), None)
+                .credentials
+                .is_none()
+        );
         let account = Account::with_login("a", "a", "secret", host(), None);
-        assert!(!format!("{account:?}").contains("\"secret\""), "a password must not be printable");
+        assert!(
+            !format!("{account:?}").contains("\"secret\""),
+            "a password must not be printable"
+        );
     }
 }

@@ -65,7 +65,10 @@ pub struct Registration {
 impl Registration {
     /// A registration that was not asked for yet; `wanted` is what to ask for, in seconds.
     pub fn new(wanted: u32) -> Self {
-        Self { state: State::Idle, wanted: wanted.max(1) }
+        Self {
+            state: State::Idle,
+            wanted: wanted.max(1),
+        }
     }
 
     /// Begins.
@@ -98,7 +101,9 @@ impl Registration {
         }
         match outcome {
             RegistrationOutcome::Granted { expires } => {
-                self.state = State::Registered { refresh: now + refresh_after(expires) };
+                self.state = State::Registered {
+                    refresh: now + refresh_after(expires),
+                };
                 Step::Wait
             }
             RegistrationOutcome::TooBrief { least } if least > self.wanted => {
@@ -108,7 +113,9 @@ impl Registration {
             RegistrationOutcome::TooBrief { .. }
             | RegistrationOutcome::Refused
             | RegistrationOutcome::NoAnswer => {
-                self.state = State::Pausing { again: now + limits::REGISTER_RETRY };
+                self.state = State::Pausing {
+                    again: now + limits::REGISTER_RETRY,
+                };
                 Step::Wait
             }
         }
@@ -150,7 +157,11 @@ impl Registration {
 /// When to refresh: well before the end, with time for one retransmitted failure.
 fn refresh_after(expires: u32) -> Duration {
     let granted = Duration::from_secs(u64::from(expires));
-    let early = if expires > 120 { granted - Duration::from_secs(60) } else { granted / 2 };
+    let early = if expires > 120 {
+        granted - Duration::from_secs(60)
+    } else {
+        granted / 2
+    };
     early.max(limits::MIN_REGISTRATION.min(granted))
 }
 
@@ -184,7 +195,10 @@ mod tests {
         let step = registration.answered(RegistrationOutcome::TooBrief { least: 60 }, now);
         assert_eq!(step, Step::Send { expires: 60 });
         // A registrar that refuses its own minimum must not be asked in a loop.
-        assert_eq!(registration.answered(RegistrationOutcome::TooBrief { least: 60 }, now), Step::Wait);
+        assert_eq!(
+            registration.answered(RegistrationOutcome::TooBrief { least: 60 }, now),
+            Step::Wait
+        );
         assert_eq!(registration.poll_timeout(), Some(now + limits::REGISTER_RETRY));
         assert_eq!(registration.stop(), Step::Wait, "there is nothing to give back");
         registration.start();

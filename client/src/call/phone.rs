@@ -137,10 +137,19 @@ impl Phone {
     /// Does what is due.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
-        if let Some(step) = self.registration.as_mut().map(|registering| registering.machine.tick(now)) {
+        if let Some(step) = self
+            .registration
+            .as_mut()
+            .map(|registering| registering.machine.tick(now))
+        {
             self.register_step(step, now);
         }
-        if self.watch.as_ref().and_then(|watch| watch.again).is_some_and(|again| again <= now) {
+        if self
+            .watch
+            .as_ref()
+            .and_then(|watch| watch.again)
+            .is_some_and(|again| again <= now)
+        {
             self.subscribe(now);
         }
         self.drain(now);
@@ -148,7 +157,10 @@ impl Phone {
 
     /// When [`Self::handle_timeout`] is wanted, and why.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let registration = self.registration.as_ref().and_then(|registering| registering.machine.poll_timeout());
+        let registration = self
+            .registration
+            .as_ref()
+            .and_then(|registering| registering.machine.poll_timeout());
         let again = self.watch.as_ref().and_then(|watch| watch.again);
         [
             self.endpoint.poll_timeout(),
@@ -167,7 +179,10 @@ impl Phone {
 
     /// Whether nothing is left to wait for on the way out: no call, no farewell unanswered.
     pub fn is_quiet(&self) -> bool {
-        let registered = self.registration.as_ref().is_some_and(|registering| registering.machine.is_busy());
+        let registered = self
+            .registration
+            .as_ref()
+            .is_some_and(|registering| registering.machine.is_busy());
         self.call.is_none() && self.farewells == 0 && !registered
     }
 
@@ -195,7 +210,11 @@ impl Phone {
 
     /// Gives the registration back.
     pub fn unregister(&mut self, now: Instant) {
-        if let Some(step) = self.registration.as_mut().map(|registering| registering.machine.stop()) {
+        if let Some(step) = self
+            .registration
+            .as_mut()
+            .map(|registering| registering.machine.stop())
+        {
             self.register_step(step, now);
         }
         self.drain(now);
@@ -239,7 +258,9 @@ impl Phone {
 
     /// The endpoint tells no answer to a BYE; on the way out it is worth looking for it.
     fn count_farewell(&mut self, bytes: &[u8]) {
-        let Ok(Message::Response(response)) = message::parse(bytes) else { return };
+        let Ok(Message::Response(response)) = message::parse(bytes) else {
+            return;
+        };
         let farewell = matches!(response.headers.cseq_method(), Ok(Method::Bye));
         let challenge = matches!(response.status.code(), 401 | 407);
         if farewell && response.status.is_final() && !challenge {
@@ -267,7 +288,9 @@ impl Phone {
             Event::Session { session, event } => self.on_session(session, event, now),
             Event::Subscribe { subscription, .. } => {
                 let status = StatusCode::BAD_EVENT;
-                let refused = self.endpoint.reject_subscription(subscription, status, Headers::new(), now);
+                let refused = self
+                    .endpoint
+                    .reject_subscription(subscription, status, Headers::new(), now);
                 log_misuse("reject_subscription", refused);
             }
             Event::Subscription { subscription, event } => self.on_subscription(subscription, event, now),
@@ -291,13 +314,20 @@ impl Phone {
     }
 
     fn on_response(&mut self, tx: ClientTx, response: Option<Response>, now: Instant) {
-        if response.as_ref().is_some_and(|response| response.status.is_provisional()) {
+        if response
+            .as_ref()
+            .is_some_and(|response| response.status.is_provisional())
+        {
             return;
         }
         if self.query == Some(tx) {
             self.query = None;
             self.on_server(response);
-        } else if self.registration.as_ref().is_some_and(|registering| registering.tx == Some(tx)) {
+        } else if self
+            .registration
+            .as_ref()
+            .is_some_and(|registering| registering.tx == Some(tx))
+        {
             self.on_registrar(response, now);
         }
     }
@@ -307,9 +337,13 @@ impl Phone {
             Some(response) if response.status.is_success() => {
                 let infos = response.headers.call_infos();
                 let api = infos.into_iter().find(|info| info.purpose() == Some("meet-api"));
-                PhoneEvent::Server { api: api.map(|info| info.uri.to_string()) }
+                PhoneEvent::Server {
+                    api: api.map(|info| info.uri.to_string()),
+                }
             }
-            other => PhoneEvent::NoServer { status: other.map(|response| response.status.code()) },
+            other => PhoneEvent::NoServer {
+                status: other.map(|response| response.status.code()),
+            },
         };
         self.tell(event);
     }
@@ -317,16 +351,23 @@ impl Phone {
     fn on_registrar(&mut self, response: Option<Response>, now: Instant) {
         let aor = self.account.aor().to_string();
         let contact = self.contact().to_string();
-        let Some(registering) = &mut self.registration else { return };
+        let Some(registering) = &mut self.registration else {
+            return;
+        };
         registering.tx = None;
         let leaving = registering.machine.is_leaving();
         let (outcome, event) = match response {
-            Some(response) if response.status.is_success() && leaving => {
-                (RegistrationOutcome::Granted { expires: 0 }, Some(PhoneEvent::Unregistered { aor }))
-            }
+            Some(response) if response.status.is_success() && leaving => (
+                RegistrationOutcome::Granted { expires: 0 },
+                Some(PhoneEvent::Unregistered { aor }),
+            ),
             Some(response) if response.status.is_success() => {
                 let expires = granted(&response, &self.account.user);
-                let event = PhoneEvent::Registered { aor, contact, expires };
+                let event = PhoneEvent::Registered {
+                    aor,
+                    contact,
+                    expires,
+                };
                 (RegistrationOutcome::Granted { expires }, Some(event))
             }
             Some(response) if response.status == StatusCode::INTERVAL_TOO_BRIEF => {
@@ -341,8 +382,10 @@ impl Phone {
                 (RegistrationOutcome::Refused, Some(event))
             }
             None => {
-                let event =
-                    PhoneEvent::RegistrationFailed { status: None, reason: "no answer".to_owned() };
+                let event = PhoneEvent::RegistrationFailed {
+                    status: None,
+                    reason: "no answer".to_owned(),
+                };
                 (RegistrationOutcome::NoAnswer, Some(event))
             }
         };
@@ -358,7 +401,9 @@ impl Phone {
         let aor = self.account.aor();
         let server = self.account.server();
         let contact = NameAddr::new(self.contact());
-        let Some(registering) = &mut self.registration else { return };
+        let Some(registering) = &mut self.registration else {
+            return;
+        };
         // RFC 3261 §10.2.4: all registrations of one boot share a Call-ID, and CSeq grows. The endpoint counts on
         // from it when it answers a challenge, so there is room left between two.
         registering.cseq = registering.cseq.wrapping_add(8) & 0x7fff_ffff;
@@ -381,18 +426,27 @@ impl Phone {
 
     /// Watches the roster of a conference (RFC 4575 §3).
     pub(super) fn watch(&mut self, target: Uri, now: Instant) {
-        self.watch =
-            Some(Watch { target, subscription: None, roster: Roster::default(), fresh: true, again: None });
+        self.watch = Some(Watch {
+            target,
+            subscription: None,
+            roster: Roster::default(),
+            fresh: true,
+            again: None,
+        });
         self.subscribe(now);
     }
 
     fn subscribe(&mut self, now: Instant) {
-        let Some(target) = self.watch.as_ref().map(|watch| watch.target.clone()) else { return };
+        let Some(target) = self.watch.as_ref().map(|watch| watch.target.clone()) else {
+            return;
+        };
         let mut headers = Headers::new();
         headers.push(HeaderName::Accept, conference_info::CONTENT_TYPE);
         let request = self.outgoing(target.clone(), NameAddr::new(target), headers);
         let package = EventPackage::new("conference");
-        let made = self.endpoint.subscribe(request, package, limits::ROSTER_EXPIRES, now);
+        let made = self
+            .endpoint
+            .subscribe(request, package, limits::ROSTER_EXPIRES, now);
         if let Some(watch) = &mut self.watch {
             watch.again = None;
             watch.fresh = true;
@@ -412,14 +466,21 @@ impl Phone {
 
     fn on_subscription(&mut self, subscription: SubscriptionId, event: SubscriptionEvent, now: Instant) {
         let own = self.account.aor().to_string();
-        let Some(watch) = self.watch.as_mut().filter(|watch| watch.subscription == Some(subscription)) else {
+        let Some(watch) = self
+            .watch
+            .as_mut()
+            .filter(|watch| watch.subscription == Some(subscription))
+        else {
             return;
         };
         match event {
             SubscriptionEvent::Notify { request, .. } if !request.body.is_empty() => {
                 match conference_info::Document::parse(&request.body) {
                     Ok(document) => {
-                        if watch.roster.take(document, &own, std::mem::take(&mut watch.fresh)) {
+                        if watch
+                            .roster
+                            .take(document, &own, std::mem::take(&mut watch.fresh))
+                        {
                             let roster = watch.roster.clone();
                             self.tell(PhoneEvent::People(roster));
                         }
@@ -447,7 +508,10 @@ impl Phone {
 fn granted(response: &Response, user: &str) -> u32 {
     let contacts = response.headers.contacts().ok();
     let own = contacts.as_ref().and_then(|contacts| {
-        contacts.list().iter().find(|contact| contact.uri.user_decoded().as_deref() == Some(user))
+        contacts
+            .list()
+            .iter()
+            .find(|contact| contact.uri.user_decoded().as_deref() == Some(user))
     });
     let general = response.headers.expires().ok().flatten();
     own.and_then(NameAddr::expires).or(general).unwrap_or(3_600)

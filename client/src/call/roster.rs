@@ -59,7 +59,10 @@ impl Roster {
     /// The active speaker's name.
     pub fn speaker_name(&self) -> Option<&str> {
         let speaker = self.speaker.as_deref()?;
-        self.people.iter().find(|person| person.entity == speaker).map(|person| person.name.as_str())
+        self.people
+            .iter()
+            .find(|person| person.entity == speaker)
+            .map(|person| person.name.as_str())
     }
 
     fn merge(&mut self, user: User, own: &str) {
@@ -83,7 +86,9 @@ impl Roster {
 
 fn participant(user: User, entity: String, own: &str) -> Participant {
     let endpoint = user.endpoints.first();
-    let status = endpoint.and_then(|endpoint| endpoint.status).unwrap_or(EndpointStatus::Connected);
+    let status = endpoint
+        .and_then(|endpoint| endpoint.status)
+        .unwrap_or(EndpointStatus::Connected);
     let muted = status == EndpointStatus::MutedViaFocus
         || endpoint.is_some_and(|endpoint| endpoint.media.iter().any(|media| media.muted == Some(true)));
     let bare = entity.split(";leg=").next().unwrap_or_default();
@@ -108,11 +113,20 @@ mod tests {
     use sip_proto::conference_info::{Endpoint, Media};
 
     fn user(entity: &str, name: &str) -> User {
-        User { entity: Some(entity.into()), display_text: Some(name.into()), ..User::default() }
+        User {
+            entity: Some(entity.into()),
+            display_text: Some(name.into()),
+            ..User::default()
+        }
     }
 
     fn document(version: u32, state: State, users: Vec<User>) -> Document {
-        Document { version: Some(version), state, users: Some(users), ..Document::default() }
+        Document {
+            version: Some(version),
+            state,
+            users: Some(users),
+            ..Document::default()
+        }
     }
 
     #[test]
@@ -123,21 +137,44 @@ mod tests {
         assert!(roster.take(first, "sip:a@h", true));
         assert_eq!(roster.speaker_name(), Some("B"));
         assert!(roster.people[0].me && !roster.people[1].me);
-        assert!(roster.take(document(3, State::Full, vec![user("sip:a@h", "A")]), "sip:a@h", false));
+        assert!(roster.take(
+            document(3, State::Full, vec![user("sip:a@h", "A")]),
+            "sip:a@h",
+            false
+        ));
         assert_eq!((roster.people.len(), roster.speaker_name()), (1, None));
-        assert!(!roster.take(document(2, State::Full, vec![]), "sip:a@h", false), "overtaken");
+        assert!(
+            !roster.take(document(2, State::Full, vec![]), "sip:a@h", false),
+            "overtaken"
+        );
         assert_eq!(roster.people.len(), 1);
     }
 
     #[test]
     fn partial_documents_merge() {
         let mut roster = Roster::default();
-        roster.take(document(1, State::Full, vec![user("a", "A"), user("b", "B")]), "a", true);
+        roster.take(
+            document(1, State::Full, vec![user("a", "A"), user("b", "B")]),
+            "a",
+            true,
+        );
         let mut muted = user("b", "B2");
-        muted.endpoints =
-            vec![Endpoint { media: vec![Media { muted: Some(true), ..Media::default() }], ..Endpoint::default() }];
-        let gone = User { state: State::Deleted, ..user("a", "") };
-        roster.take(document(2, State::Partial, vec![muted, gone, user("c", "")]), "a", false);
+        muted.endpoints = vec![Endpoint {
+            media: vec![Media {
+                muted: Some(true),
+                ..Media::default()
+            }],
+            ..Endpoint::default()
+        }];
+        let gone = User {
+            state: State::Deleted,
+            ..user("a", "")
+        };
+        roster.take(
+            document(2, State::Partial, vec![muted, gone, user("c", "")]),
+            "a",
+            false,
+        );
         let names: Vec<_> = roster.people.iter().map(|p| (p.name.as_str(), p.muted)).collect();
         assert_eq!(names, [("B2", true), ("c", false)]);
     }
@@ -146,7 +183,11 @@ mod tests {
     fn several_legs_of_one_address_are_told_apart_and_names_are_tamed() {
         let mut roster = Roster::default();
         let evil = user("sip:x@h", "\x1b[2Jboo\r\n");
-        roster.take(document(1, State::Full, vec![user("sip:a@h;leg=2", "A"), evil]), "sip:a@h", true);
+        roster.take(
+            document(1, State::Full, vec![user("sip:a@h;leg=2", "A"), evil]),
+            "sip:a@h",
+            true,
+        );
         assert!(roster.people[0].me);
         assert_eq!(roster.people[1].name, "[2Jboo");
     }

@@ -64,11 +64,16 @@ impl Phone {
         };
         let session = call.session;
         let offered = call.negotiation.is_stable();
-        let body = if offered { call.negotiation.create_offer(&call.media)?.to_string() } else { String::new() };
+        let body = if offered {
+            call.negotiation.create_offer(&call.media)?.to_string()
+        } else {
+            String::new()
+        };
         if offered {
             // RFC 3261 §13.3.1.4: no offer in the INVITE, so ours is in the 200 and the answer in the ACK.
             call.state = State::Answering;
-            self.endpoint.accept(session, Some(Body::sdp(body)), Headers::new(), now)?;
+            self.endpoint
+                .accept(session, Some(Body::sdp(body)), Headers::new(), now)?;
         } else {
             match call.negotiation.create_answer(&call.media) {
                 Ok((answer, negotiated)) => {
@@ -80,7 +85,12 @@ impl Phone {
                 Err(refusal) => {
                     let (status, headers) = refused(&refusal);
                     log_misuse("reject", self.endpoint.reject(session, status, headers, now));
-                    self.end(EndReason::NoMedia { why: refusal.to_string() }, now);
+                    self.end(
+                        EndReason::NoMedia {
+                            why: refusal.to_string(),
+                        },
+                        now,
+                    );
                 }
             }
         }
@@ -100,7 +110,10 @@ impl Phone {
             }
             State::Incoming => {
                 let status = StatusCode::BUSY_HERE;
-                log_misuse("reject", self.endpoint.reject(session, status, Headers::new(), now));
+                log_misuse(
+                    "reject",
+                    self.endpoint.reject(session, status, Headers::new(), now),
+                );
                 self.end(EndReason::Local, now);
             }
             State::Answering | State::Up => {
@@ -108,6 +121,23 @@ impl Phone {
                 log_misuse("bye", self.endpoint.bye(session, None, now));
             }
         }
+        self.drain(now);
+    }
+
+    /// Asks whether the other side is still there (OPTIONS in the dialog). If it is not, the call ends.
+    pub fn probe(&mut self, now: Instant) {
+        let Some(session) = self
+            .call
+            .as_ref()
+            .filter(|call| call.state == State::Up)
+            .map(|call| call.session)
+        else {
+            return;
+        };
+        let sent = self
+            .endpoint
+            .request_in_dialog(session, Method::Options, Headers::new(), None, now);
+        log_misuse("request_in_dialog", sent.map(drop));
         self.drain(now);
     }
 
@@ -127,7 +157,9 @@ impl Phone {
             held: false,
             redirections,
         });
-        self.tell(PhoneEvent::Calling { target: target.to_string() });
+        self.tell(PhoneEvent::Calling {
+            target: target.to_string(),
+        });
         Ok(())
     }
 
@@ -143,7 +175,10 @@ impl Phone {
         }
         let mut negotiation = OfferAnswer::new(self.ids.below(u64::MAX));
         if !request.body.is_empty() {
-            let is_sdp = request.headers.content_type().is_some_and(|kind| kind.is(sdp::CONTENT_TYPE));
+            let is_sdp = request
+                .headers
+                .content_type()
+                .is_some_and(|kind| kind.is(sdp::CONTENT_TYPE));
             if !is_sdp {
                 let mut headers = Headers::new();
                 headers.push(HeaderName::Accept, sdp::CONTENT_TYPE);
@@ -155,7 +190,10 @@ impl Phone {
                 return refuse(self, status, headers);
             }
         }
-        let from = request.headers.from().map_or_else(|_| "unknown".to_owned(), |from| caller(&from));
+        let from = request
+            .headers
+            .from()
+            .map_or_else(|_| "unknown".to_owned(), |from| caller(&from));
         self.call = Some(Call {
             session,
             target: from.clone(),
@@ -165,14 +203,19 @@ impl Phone {
             held: false,
             redirections: 0,
         });
-        self.tell(PhoneEvent::Incoming { from, answered: self.answer });
+        self.tell(PhoneEvent::Incoming {
+            from,
+            answered: self.answer,
+        });
         if self.answer {
             if let Err(error) = self.pick_up(now) {
                 tracing::error!(%error, "the call was not taken");
                 self.hang_up(now);
             }
         } else {
-            let rung = self.endpoint.ring(session, StatusCode::RINGING, None, Headers::new(), now);
+            let rung = self
+                .endpoint
+                .ring(session, StatusCode::RINGING, None, Headers::new(), now);
             log_misuse("ring", rung);
         }
     }
@@ -183,7 +226,9 @@ impl Phone {
         }
         match event {
             SessionEvent::Progress { response } => {
-                self.tell(PhoneEvent::Ringing { status: response.status.code() });
+                self.tell(PhoneEvent::Ringing {
+                    status: response.status.code(),
+                });
                 if !response.body.is_empty() {
                     self.take_answer(&response.body, now);
                 }
@@ -196,7 +241,11 @@ impl Phone {
                 let Some(call) = &mut self.call else { return };
                 call.state = State::Up;
                 let room = call.target.clone();
-                self.tell(PhoneEvent::Joined { room, focus: false, token: None });
+                self.tell(PhoneEvent::Joined {
+                    room,
+                    focus: false,
+                    token: None,
+                });
             }
             SessionEvent::ReOffer { request } => self.on_reoffer(&request, now),
             SessionEvent::ReOfferAcked { body, .. } => {
@@ -211,7 +260,13 @@ impl Phone {
                 }
             }
             SessionEvent::ReAnswered { .. } | SessionEvent::ReRejected { .. } => {}
-            SessionEvent::Cancelled => self.end(EndReason::Peer { text: None, cause: None }, now),
+            SessionEvent::Cancelled => self.end(
+                EndReason::Peer {
+                    text: None,
+                    cause: None,
+                },
+                now,
+            ),
             SessionEvent::Failed { response } => self.on_failed(response, now),
             SessionEvent::Terminated { by, reason } => {
                 let reason = match by {
@@ -230,7 +285,11 @@ impl Phone {
         if !self.take_answer(&response.body, now) {
             return self.no_media("the answer does not fit our offer", now);
         }
-        let contact = response.headers.contacts().ok().and_then(|contacts| contacts.first().cloned());
+        let contact = response
+            .headers
+            .contacts()
+            .ok()
+            .and_then(|contacts| contacts.first().cloned());
         // RFC 4579 §5.1: isfocus is a parameter of the Contact header; some put it into the URI.
         let focus = contact
             .as_ref()
@@ -242,7 +301,11 @@ impl Phone {
         let Some(call) = &mut self.call else { return };
         call.state = State::Up;
         let room = focus.as_ref().map_or_else(|| call.target.clone(), Uri::to_string);
-        self.tell(PhoneEvent::Joined { room, focus: focus.is_some(), token });
+        self.tell(PhoneEvent::Joined {
+            room,
+            focus: focus.is_some(),
+            token,
+        });
         if let Some(focus) = focus {
             self.watch(focus, now);
         }
@@ -250,12 +313,18 @@ impl Phone {
 
     fn on_failed(&mut self, response: Option<Response>, now: Instant) {
         let Some(call) = &self.call else { return };
-        let Some(response) = response else { return self.end(EndReason::NoAnswer, now) };
+        let Some(response) = response else {
+            return self.end(EndReason::NoAnswer, now);
+        };
         let (target, redirections) = (call.target.clone(), call.redirections);
         let status = response.status.code();
         if response.status.is_redirection() && redirections < limits::REDIRECTIONS {
             // RFC 3261 §8.1.3.4: the first contact is tried; this phone has one flow and stays on it.
-            let contact = response.headers.contacts().ok().and_then(|contacts| contacts.first().cloned());
+            let contact = response
+                .headers
+                .contacts()
+                .ok()
+                .and_then(|contacts| contacts.first().cloned());
             if let Some(contact) = contact.filter(|contact| contact.uri.is_sip()) {
                 self.call = None;
                 match self.invite(&contact.uri, redirections + 1, now) {
@@ -267,7 +336,11 @@ impl Phone {
         let reason = if status == StatusCode::REQUEST_TERMINATED.code() {
             EndReason::Local
         } else {
-            EndReason::Refused { target, status, reason: response.reason }
+            EndReason::Refused {
+                target,
+                status,
+                reason: response.reason,
+            }
         };
         self.end(reason, now);
     }
@@ -284,7 +357,10 @@ impl Phone {
                 }
                 Err(_) => {
                     let status = StatusCode::REQUEST_PENDING;
-                    log_misuse("refuse", self.endpoint.refuse(session, status, Headers::new(), now));
+                    log_misuse(
+                        "refuse",
+                        self.endpoint.refuse(session, status, Headers::new(), now),
+                    );
                 }
             }
             return;
@@ -316,9 +392,14 @@ impl Phone {
         let text = String::from_utf8_lossy(&request.body);
         let field = |name: &str| {
             let mut lines = text.lines().filter_map(|line| line.split_once('='));
-            lines.find(|(key, _)| key.trim().eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+            lines
+                .find(|(key, _)| key.trim().eq_ignore_ascii_case(name))
+                .map(|(_, value)| value.trim().to_owned())
         };
-        let relay = request.headers.content_type().is_some_and(|kind| kind.is("application/dtmf-relay"));
+        let relay = request
+            .headers
+            .content_type()
+            .is_some_and(|kind| kind.is("application/dtmf-relay"));
         if relay && let Some(digit) = field("Signal").and_then(|signal| signal.chars().next()) {
             let duration_ms = field("Duration").and_then(|text| text.parse().ok()).unwrap_or(0);
             self.tell(PhoneEvent::Digit { digit, duration_ms });
@@ -348,7 +429,8 @@ impl Phone {
 
     fn media(&mut self, negotiated: Negotiated) {
         let direction = negotiated.audio.direction;
-        let held = matches!(direction, Direction::RecvOnly | Direction::Inactive) || negotiated.audio.disabled;
+        let held =
+            matches!(direction, Direction::RecvOnly | Direction::Inactive) || negotiated.audio.disabled;
         let changed = match &mut self.call {
             Some(call) => std::mem::replace(&mut call.held, held) != held,
             None => false,
@@ -360,10 +442,16 @@ impl Phone {
     }
 
     fn no_media(&mut self, why: &'static str, now: Instant) {
-        let Some(session) = self.call.as_ref().map(|call| call.session) else { return };
+        let Some(session) = self.call.as_ref().map(|call| call.session) else {
+            return;
+        };
         self.end(EndReason::NoMedia { why: why.to_owned() }, now);
         self.expect_farewell();
-        log_misuse("bye", self.endpoint.bye(session, Some(Reason::sip(488, "No common media")), now));
+        log_misuse(
+            "bye",
+            self.endpoint
+                .bye(session, Some(Reason::sip(488, "No common media")), now),
+        );
     }
 
     fn end(&mut self, reason: EndReason, now: Instant) {
@@ -379,13 +467,18 @@ fn refused(refusal: &Refusal) -> (StatusCode, Headers) {
     if let Some((code, text)) = refusal.warning() {
         headers.push(HeaderName::Warning, format!("{code} meet \"{text}\""));
     }
-    (StatusCode::new(refusal.status()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE), headers)
+    (
+        StatusCode::new(refusal.status()).unwrap_or(StatusCode::NOT_ACCEPTABLE_HERE),
+        headers,
+    )
 }
 
 fn peer_reason(reason: Option<&Reason>) -> EndReason {
     EndReason::Peer {
         text: reason.and_then(Reason::text).map(str::to_owned),
-        cause: reason.and_then(Reason::cause).and_then(|cause| u16::try_from(cause).ok()),
+        cause: reason
+            .and_then(Reason::cause)
+            .and_then(|cause| u16::try_from(cause).ok()),
     }
 }
 

@@ -34,10 +34,18 @@ struct Pair {
 impl Pair {
     fn new(account: Account) -> Self {
         let flow = Flow::udp(PHONE.parse().unwrap(), SERVER.parse().unwrap());
-        let config = PhoneConfig { account, flow, answer: false, seed: [7; 32] };
+        let config = PhoneConfig {
+            account,
+            flow,
+            answer: false,
+            seed: [7; 32],
+        };
         let mut phone = Phone::new(config);
         phone.set_media(LocalMedia::new("192.0.2.1".parse().unwrap(), 4_000));
-        let mut settings = EndpointConfig { allow_events: vec!["conference".into()], ..EndpointConfig::default() };
+        let mut settings = EndpointConfig {
+            allow_events: vec!["conference".into()],
+            ..EndpointConfig::default()
+        };
         settings.allow.push(Method::Register);
         Self {
             phone,
@@ -66,7 +74,8 @@ impl Pair {
                         self.wire.push(String::from_utf8_lossy(&bytes).into_owned());
                         if !self.deaf {
                             let flow = Flow::udp(SERVER.parse().unwrap(), PHONE.parse().unwrap());
-                            self.server.handle_input(Input::Datagram { flow, bytes: &bytes }, self.now);
+                            self.server
+                                .handle_input(Input::Datagram { flow, bytes: &bytes }, self.now);
                         }
                     }
                     Output::Close { .. } => {}
@@ -78,7 +87,8 @@ impl Pair {
                     endpoint::Output::Event(event) => self.served.push(event),
                     endpoint::Output::Transmit { bytes, .. } => {
                         let flow = Flow::udp(PHONE.parse().unwrap(), SERVER.parse().unwrap());
-                        self.phone.handle_input(Input::Datagram { flow, bytes: &bytes }, self.now);
+                        self.phone
+                            .handle_input(Input::Datagram { flow, bytes: &bytes }, self.now);
                     }
                     endpoint::Output::Close { .. } => {}
                 }
@@ -96,7 +106,12 @@ impl Pair {
         loop {
             let phone = self.phone.poll_timeout().map(|(at, _)| at);
             let server = self.server.poll_timeout().map(|(at, _)| at);
-            let Some(due) = [phone, server].into_iter().flatten().min().filter(|due| *due <= end) else {
+            let Some(due) = [phone, server]
+                .into_iter()
+                .flatten()
+                .min()
+                .filter(|due| *due <= end)
+            else {
                 break;
             };
             self.now = self.now.max(due);
@@ -139,10 +154,14 @@ impl Pair {
 
     /// Dials and answers as a focus does; gives the server's session and its negotiation.
     fn meeting(&mut self) -> (SessionId, OfferAnswer) {
-        self.phone.dial(&uri("sip:create@192.0.2.7;room=standup"), self.now).unwrap();
+        self.phone
+            .dial(&uri("sip:create@192.0.2.7;room=standup"), self.now)
+            .unwrap();
         let (session, request) = self.invite();
         let mut negotiation = OfferAnswer::new(1 << 40);
-        negotiation.receive_offer(sdp::parse(&request.body).unwrap()).unwrap();
+        negotiation
+            .receive_offer(sdp::parse(&request.body).unwrap())
+            .unwrap();
         let (answer, _) = negotiation.create_answer(&server_media()).unwrap();
         let mut headers = Headers::new();
         headers.push(HeaderName::Contact, "<sip:standup@192.0.2.7>;isfocus");
@@ -150,7 +169,9 @@ impl Pair {
             HeaderName::CallInfo,
             "<http://192.0.2.7:8080/api/v1/meetings/standup>;purpose=meet-api;token=0123abcd",
         );
-        self.server.accept(session, Some(Body::sdp(answer.to_string())), headers, self.now).unwrap();
+        self.server
+            .accept(session, Some(Body::sdp(answer.to_string())), headers, self.now)
+            .unwrap();
         self.settle();
         (session, negotiation)
     }
@@ -168,14 +189,27 @@ fn server_media() -> LocalMedia {
 fn a_meeting_is_made_watched_and_left() {
     let mut pair = Pair::guest();
     pair.meeting();
-    assert!(pair.has(|event| matches!(event, PhoneEvent::Joined { room, focus: true, token: Some(token) }
-        if room == "sip:standup@192.0.2.7" && token == "0123abcd")));
-    let media = pair.heard.iter().position(|event| matches!(event, PhoneEvent::Media(_)));
-    let joined = pair.heard.iter().position(|event| matches!(event, PhoneEvent::Joined { .. }));
-    assert!(media.unwrap() < joined.unwrap(), "sound is known before the call is announced");
+    assert!(pair.has(
+        |event| matches!(event, PhoneEvent::Joined { room, focus: true, token: Some(token) }
+        if room == "sip:standup@192.0.2.7" && token == "0123abcd")
+    ));
+    let media = pair
+        .heard
+        .iter()
+        .position(|event| matches!(event, PhoneEvent::Media(_)));
+    let joined = pair
+        .heard
+        .iter()
+        .position(|event| matches!(event, PhoneEvent::Joined { .. }));
+    assert!(
+        media.unwrap() < joined.unwrap(),
+        "sound is known before the call is announced"
+    );
 
     let subscription = pair.subscription();
-    pair.server.accept_subscription(subscription, 3_600, pair.now).unwrap();
+    pair.server
+        .accept_subscription(subscription, 3_600, pair.now)
+        .unwrap();
     let ada = User {
         entity: Some("sip:ada@192.0.2.7".into()),
         display_text: Some("Ada".into()),
@@ -189,7 +223,9 @@ fn a_meeting_is_made_watched_and_left() {
         ..Document::default()
     };
     let body = Body::new(sip_proto::conference_info::CONTENT_TYPE, document.to_xml());
-    pair.server.notify(subscription, NotifyState::Active, Some(body), pair.now).unwrap();
+    pair.server
+        .notify(subscription, NotifyState::Active, Some(body), pair.now)
+        .unwrap();
     pair.settle();
     assert!(pair.has(|event| matches!(event, PhoneEvent::People(roster)
         if roster.people.len() == 1 && roster.people[0].me && roster.speaker_name() == Some("Ada"))));
@@ -200,18 +236,27 @@ fn a_meeting_is_made_watched_and_left() {
     assert!(pair.phone.is_quiet(), "the BYE was answered");
     assert_eq!(pair.ended(), Some(&EndReason::Local));
     pair.pass(Duration::from_secs(60));
-    assert_eq!(pair.phone.endpoint.counts(), endpoint::Counts::default(), "nothing may be left over");
+    assert_eq!(
+        pair.phone.endpoint.counts(),
+        endpoint::Counts::default(),
+        "nothing may be left over"
+    );
 }
 
 #[test]
 fn the_end_of_a_meeting_carries_its_reason() {
     let mut pair = Pair::guest();
     let (session, _) = pair.meeting();
-    pair.server.bye(session, Some(Reason::sip(410, "Meeting ended")), pair.now).unwrap();
+    pair.server
+        .bye(session, Some(Reason::sip(410, "Meeting ended")), pair.now)
+        .unwrap();
     pair.settle();
     assert_eq!(
         pair.ended(),
-        Some(&EndReason::Peer { text: Some("Meeting ended".into()), cause: Some(410) })
+        Some(&EndReason::Peer {
+            text: Some("Meeting ended".into()),
+            cause: Some(410)
+        })
     );
 }
 
@@ -219,21 +264,39 @@ fn the_end_of_a_meeting_carries_its_reason() {
 fn hold_and_resume_by_the_peer_are_followed() {
     let mut pair = Pair::guest();
     let (session, mut negotiation) = pair.meeting();
-    for (direction, ours) in [(Direction::SendOnly, Direction::RecvOnly), (Direction::SendRecv, Direction::SendRecv)]
-    {
+    for (direction, ours) in [
+        (Direction::SendOnly, Direction::RecvOnly),
+        (Direction::SendRecv, Direction::SendRecv),
+    ] {
         pair.heard.clear();
-        let offer = negotiation.create_offer(&LocalMedia { direction, ..server_media() }).unwrap();
-        pair.server.reoffer(session, Body::sdp(offer.to_string()), pair.now).unwrap();
+        let offer = negotiation
+            .create_offer(&LocalMedia {
+                direction,
+                ..server_media()
+            })
+            .unwrap();
+        pair.server
+            .reoffer(session, Body::sdp(offer.to_string()), pair.now)
+            .unwrap();
         pair.settle();
         assert!(pair.has(|event| matches!(event, PhoneEvent::Media(audio) if audio.direction == ours)));
         let held = direction == Direction::SendOnly;
         assert!(pair.has(|event| matches!(event, PhoneEvent::Hold { held: now } if *now == held)));
         let answer = pair.served.iter().rev().find_map(|event| match event {
-            Event::Session { event: SessionEvent::ReAnswered { response }, .. } => Some(response.body.clone()),
+            Event::Session {
+                event: SessionEvent::ReAnswered { response },
+                ..
+            } => Some(response.body.clone()),
             _ => None,
         });
-        let agreed = negotiation.receive_answer(sdp::parse(&answer.unwrap()).unwrap()).unwrap();
-        assert_eq!(agreed.audio.remote_rtp, Some("192.0.2.1:4000".parse().unwrap()), "ports stay");
+        let agreed = negotiation
+            .receive_answer(sdp::parse(&answer.unwrap()).unwrap())
+            .unwrap();
+        assert_eq!(
+            agreed.audio.remote_rtp,
+            Some("192.0.2.1:4000".parse().unwrap()),
+            "ports stay"
+        );
     }
 }
 
@@ -242,9 +305,14 @@ fn refusals_and_silence_end_the_call_with_their_reason() {
     let mut pair = Pair::guest();
     pair.phone.dial(&uri("sip:nobody@192.0.2.7"), pair.now).unwrap();
     let (session, _) = pair.invite();
-    pair.server.reject(session, StatusCode::NOT_FOUND, Headers::new(), pair.now).unwrap();
+    pair.server
+        .reject(session, StatusCode::NOT_FOUND, Headers::new(), pair.now)
+        .unwrap();
     pair.settle();
-    assert!(matches!(pair.ended(), Some(EndReason::Refused { status: 404, .. })));
+    assert!(matches!(
+        pair.ended(),
+        Some(EndReason::Refused { status: 404, .. })
+    ));
 
     let mut pair = Pair::guest();
     pair.deaf = true;
@@ -258,7 +326,9 @@ fn an_unanswered_call_is_cancelled() {
     let mut pair = Pair::guest();
     pair.phone.dial(&uri("sip:bob@192.0.2.7"), pair.now).unwrap();
     let (session, _) = pair.invite();
-    pair.server.ring(session, StatusCode::RINGING, None, Headers::new(), pair.now).unwrap();
+    pair.server
+        .ring(session, StatusCode::RINGING, None, Headers::new(), pair.now)
+        .unwrap();
     pair.settle();
     assert!(pair.has(|event| matches!(event, PhoneEvent::Ringing { status: 180 })));
     pair.phone.hang_up(pair.now);
@@ -266,7 +336,13 @@ fn an_unanswered_call_is_cancelled() {
     assert_eq!(pair.ended(), Some(&EndReason::Local));
     assert!(pair.phone.is_quiet());
     assert!(pair.served.iter().any(|event| {
-        matches!(event, Event::Session { event: SessionEvent::Cancelled, .. })
+        matches!(
+            event,
+            Event::Session {
+                event: SessionEvent::Cancelled,
+                ..
+            }
+        )
     }));
 }
 
@@ -277,7 +353,9 @@ fn a_redirection_is_followed() {
     let (session, _) = pair.invite();
     let mut headers = Headers::new();
     headers.push(HeaderName::Contact, "<sip:robert@192.0.2.7>");
-    pair.server.reject(session, StatusCode::MOVED_TEMPORARILY, headers, pair.now).unwrap();
+    pair.server
+        .reject(session, StatusCode::MOVED_TEMPORARILY, headers, pair.now)
+        .unwrap();
     let (_, request) = pair.invite();
     assert_eq!(request.uri.to_string(), "sip:robert@192.0.2.7");
     assert_eq!(pair.ended(), None);
@@ -288,11 +366,18 @@ fn an_answer_without_common_codec_ends_the_call() {
     let mut pair = Pair::guest();
     pair.phone.dial(&uri("sip:bob@192.0.2.7"), pair.now).unwrap();
     let (session, _) = pair.invite();
-    let body = Body::sdp("v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\n");
-    pair.server.accept(session, Some(body), Headers::new(), pair.now).unwrap();
+    let body = Body::sdp(
+        "v=0\r\no=- 1 1 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 0 RTP/AVP 0\r\n",
+    );
+    pair.server
+        .accept(session, Some(body), Headers::new(), pair.now)
+        .unwrap();
     pair.settle();
     assert!(matches!(pair.ended(), Some(EndReason::NoMedia { .. })));
-    assert!(pair.wire.iter().any(|message| message.starts_with("BYE ")), "the peer must be told");
+    assert!(
+        pair.wire.iter().any(|message| message.starts_with("BYE ")),
+        "the peer must be told"
+    );
 }
 
 #[test]
@@ -300,8 +385,8 @@ fn an_incoming_call_with_and_without_an_offer_is_taken() {
     for offerless in [false, true] {
         let mut pair = Pair::guest();
         let mut negotiation = OfferAnswer::new(1 << 40);
-        let body = (!offerless)
-            .then(|| Body::sdp(negotiation.create_offer(&server_media()).unwrap().to_string()));
+        let body =
+            (!offerless).then(|| Body::sdp(negotiation.create_offer(&server_media()).unwrap().to_string()));
         let session = pair
             .server
             .invite(
@@ -319,26 +404,39 @@ fn an_incoming_call_with_and_without_an_offer_is_taken() {
             )
             .unwrap();
         pair.settle();
-        assert!(pair.has(|event| matches!(event, PhoneEvent::Incoming { from, answered: false }
-            if from.contains("Bob"))));
+        assert!(pair.has(
+            |event| matches!(event, PhoneEvent::Incoming { from, answered: false }
+            if from.contains("Bob"))
+        ));
         pair.phone.pick_up(pair.now).unwrap();
         pair.settle();
         let response = pair.served.iter().find_map(|event| match event {
-            Event::Session { event: SessionEvent::Answered { response }, .. } => Some(response.clone()),
+            Event::Session {
+                event: SessionEvent::Answered { response },
+                ..
+            } => Some(response.clone()),
             _ => None,
         });
         let theirs = sdp::parse(&response.unwrap().body).unwrap();
         if offerless {
             negotiation.receive_offer(theirs).unwrap();
             let (answer, _) = negotiation.create_answer(&server_media()).unwrap();
-            pair.server.ack_with_answer(session, Body::sdp(answer.to_string()), pair.now).unwrap();
+            pair.server
+                .ack_with_answer(session, Body::sdp(answer.to_string()), pair.now)
+                .unwrap();
             pair.settle();
         } else {
             negotiation.receive_answer(theirs).unwrap();
         }
-        assert!(pair.has(|event| matches!(event, PhoneEvent::Media(_))), "offerless: {offerless}");
+        assert!(
+            pair.has(|event| matches!(event, PhoneEvent::Media(_))),
+            "offerless: {offerless}"
+        );
         assert!(pair.has(|event| matches!(event, PhoneEvent::Joined { focus: false, .. })));
-        assert!(pair.phone.pick_up(pair.now).is_err(), "there is nothing more to take");
+        assert!(
+            pair.phone.pick_up(pair.now).is_err(),
+            "there is nothing more to take"
+        );
     }
 }
 
@@ -361,9 +459,12 @@ fn a_second_call_is_busy_and_nonsense_is_refused() {
         pair.server.invite(call(body), pair.now).unwrap();
         pair.settle();
         pair.served.iter().find_map(|event| match event {
-            Event::Session { event: SessionEvent::Failed { response: Some(response) }, .. } => {
-                Some(response.status.code())
-            }
+            Event::Session {
+                event: SessionEvent::Failed {
+                    response: Some(response),
+                },
+                ..
+            } => Some(response.status.code()),
             _ => None,
         })
     };
@@ -392,8 +493,14 @@ fn registration_answers_a_challenge_refreshes_and_is_given_back() {
     pair.settle();
     let mut seen = Vec::new();
     let serve = |pair: &mut Pair, seen: &mut Vec<Request>| {
-        while let Some(place) = pair.served.iter().position(|event| matches!(event, Event::Request { .. })) {
-            let Event::Request { tx, request, .. } = pair.served.remove(place) else { continue };
+        while let Some(place) = pair
+            .served
+            .iter()
+            .position(|event| matches!(event, Event::Request { .. }))
+        {
+            let Event::Request { tx, request, .. } = pair.served.remove(place) else {
+                continue;
+            };
             assert_eq!(request.method, Method::Register);
             let response = if request.headers.get(&HeaderName::Authorization).is_none() {
                 let mut refusal = Response::to(&request, StatusCode::UNAUTHORIZED);
@@ -412,10 +519,18 @@ fn registration_answers_a_challenge_refreshes_and_is_given_back() {
         }
     };
     serve(&mut pair, &mut seen);
-    assert!(pair.has(|event| matches!(event, PhoneEvent::Registered { expires: 300, .. })), "{:?}", pair.heard);
+    assert!(
+        pair.has(|event| matches!(event, PhoneEvent::Registered { expires: 300, .. })),
+        "{:?}",
+        pair.heard
+    );
     pair.pass(Duration::from_secs(241));
     serve(&mut pair, &mut seen);
-    let registered = pair.heard.iter().filter(|event| matches!(event, PhoneEvent::Registered { .. })).count();
+    let registered = pair
+        .heard
+        .iter()
+        .filter(|event| matches!(event, PhoneEvent::Registered { .. }))
+        .count();
     assert_eq!(registered, 2, "refreshed a minute before the end");
     pair.phone.unregister(pair.now);
     pair.settle();
@@ -423,13 +538,26 @@ fn registration_answers_a_challenge_refreshes_and_is_given_back() {
     assert!(pair.has(|event| matches!(event, PhoneEvent::Unregistered { .. })));
     assert!(pair.phone.is_quiet());
     assert_eq!(seen.last().unwrap().headers.expires().unwrap(), Some(0));
-    assert!(seen.iter().all(|request| {
-        request.headers.get(&HeaderName::Contact) == Some("<sip:ada@192.0.2.1:5060>")
-    }));
-    let call_ids: Vec<_> = seen.iter().map(|request| request.headers.call_id().unwrap()).collect();
-    assert!(call_ids.windows(2).all(|pair| pair[0] == pair[1]), "RFC 3261 §10.2.4: one Call-ID");
-    let numbers: Vec<_> = seen.iter().map(|request| request.headers.cseq().unwrap().seq).collect();
-    assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "CSeq must grow: {numbers:?}");
+    assert!(
+        seen.iter()
+            .all(|request| { request.headers.get(&HeaderName::Contact) == Some("<sip:ada@192.0.2.1:5060>") })
+    );
+    let call_ids: Vec<_> = seen
+        .iter()
+        .map(|request| request.headers.call_id().unwrap())
+        .collect();
+    assert!(
+        call_ids.windows(2).all(|pair| pair[0] == pair[1]),
+        "RFC 3261 §10.2.4: one Call-ID"
+    );
+    let numbers: Vec<_> = seen
+        .iter()
+        .map(|request| request.headers.cseq().unwrap().seq)
+        .collect();
+    assert!(
+        numbers.windows(2).all(|pair| pair[0] < pair[1]),
+        "CSeq must grow: {numbers:?}"
+    );
 }
 
 #[test]
@@ -437,13 +565,19 @@ fn options_names_the_api() {
     let mut pair = Pair::guest();
     pair.phone.query(pair.now).unwrap();
     pair.settle();
-    let Some(Event::Request { tx, request, .. }) = pair.served.pop() else { panic!("no OPTIONS") };
+    let Some(Event::Request { tx, request, .. }) = pair.served.pop() else {
+        panic!("no OPTIONS")
+    };
     let mut response = Response::to(&request, StatusCode::OK);
-    response.headers.push(HeaderName::CallInfo, "<http://192.0.2.7:8080>;purpose=meet-api");
+    response
+        .headers
+        .push(HeaderName::CallInfo, "<http://192.0.2.7:8080>;purpose=meet-api");
     pair.server.respond(tx, response, pair.now).unwrap();
     pair.settle();
-    assert!(pair.has(|event| matches!(event, PhoneEvent::Server { api: Some(url) }
-        if url == "http://192.0.2.7:8080")));
+    assert!(
+        pair.has(|event| matches!(event, PhoneEvent::Server { api: Some(url) }
+        if url == "http://192.0.2.7:8080"))
+    );
 }
 
 #[test]
@@ -451,9 +585,36 @@ fn digits_by_info_are_told() {
     let mut pair = Pair::guest();
     let (session, _) = pair.meeting();
     let body = Body::new("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n");
-    pair.server.request_in_dialog(session, Method::Info, Headers::new(), Some(body), pair.now).unwrap();
+    pair.server
+        .request_in_dialog(session, Method::Info, Headers::new(), Some(body), pair.now)
+        .unwrap();
     pair.settle();
-    assert!(pair.has(|event| matches!(event, PhoneEvent::Digit { digit: '5', duration_ms: 160 })));
-    assert!(pair.served.iter().any(|event| matches!(event, Event::Response { response, .. }
-        if response.status == StatusCode::OK)));
+    assert!(pair.has(|event| matches!(
+        event,
+        PhoneEvent::Digit {
+            digit: '5',
+            duration_ms: 160
+        }
+    )));
+    assert!(
+        pair.served
+            .iter()
+            .any(|event| matches!(event, Event::Response { response, .. }
+        if response.status == StatusCode::OK))
+    );
+}
+
+#[test]
+fn a_server_that_died_is_noticed() {
+    let mut pair = Pair::guest();
+    pair.meeting();
+    pair.phone.probe(pair.now);
+    pair.settle();
+    assert!(pair.served.iter().any(|event| matches!(event,
+        Event::Session { event: SessionEvent::Request { request, .. }, .. } if request.method == Method::Options)));
+    assert_eq!(pair.ended(), None, "nobody hurries the answer");
+    pair.deaf = true;
+    pair.phone.probe(pair.now);
+    pair.pass(Duration::from_secs(40));
+    assert_eq!(pair.ended(), Some(&EndReason::Vanished));
 }

@@ -38,7 +38,11 @@ impl Api {
             .user_agent(concat!("meet/", env!("CARGO_PKG_VERSION")))
             .build()
             .new_agent();
-        Self { base: base.trim_end_matches('/').to_owned(), agent, bearer }
+        Self {
+            base: base.trim_end_matches('/').to_owned(),
+            agent,
+            bearer,
+        }
     }
 
     /// The meetings that run.
@@ -59,7 +63,13 @@ impl Api {
         };
         Ok(list
             .into_iter()
-            .filter_map(|item| if let Value::Object(item) = item { Some(item) } else { None })
+            .filter_map(|item| {
+                if let Value::Object(item) = item {
+                    Some(item)
+                } else {
+                    None
+                }
+            })
             .collect())
     }
 
@@ -70,11 +80,16 @@ impl Api {
         if let Some(token) = &self.bearer {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
-        let body = name.map_or_else(|| serde_json::json!({}), |name| serde_json::json!({ "name": name }));
+        let body = name.map_or_else(
+            || serde_json::json!({}),
+            |name| serde_json::json!({ "name": name }),
+        );
         let value = read(&url, request.send_json(body))?;
         let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
         Ok(NewMeeting {
-            name: text("name").or_else(|| name.map(str::to_owned)).unwrap_or_default(),
+            name: text("name")
+                .or_else(|| name.map(str::to_owned))
+                .unwrap_or_default(),
             uri: text("uri").unwrap_or_default(),
             token: text("token"),
         })
@@ -83,7 +98,10 @@ impl Api {
     /// Ends a meeting by its creator's token.
     pub fn end(&self, room: &str, token: &str) -> Result<(), MeetError> {
         let url = format!("{}/api/v1/meetings/{}", self.base, escape(room));
-        let request = self.agent.delete(&url).header("Authorization", format!("Bearer {token}"));
+        let request = self
+            .agent
+            .delete(&url)
+            .header("Authorization", format!("Bearer {token}"));
         read(&url, request.call()).map(drop)
     }
 }
@@ -100,12 +118,22 @@ fn escape(segment: &str) -> String {
     })
 }
 
-fn read(url: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>) -> Result<Value, MeetError> {
-    let unreachable = |source| MeetError::ApiUnreachable { url: url.to_owned(), source: Box::new(source) };
+fn read(
+    url: &str,
+    answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+) -> Result<Value, MeetError> {
+    let unreachable = |source| MeetError::ApiUnreachable {
+        url: url.to_owned(),
+        source: Box::new(source),
+    };
     let mut answer = answer.map_err(unreachable)?;
     let status = answer.status();
-    let bytes =
-        answer.body_mut().with_config().limit(limits::API_BODY_BYTES).read_to_vec().map_err(unreachable)?;
+    let bytes = answer
+        .body_mut()
+        .with_config()
+        .limit(limits::API_BODY_BYTES)
+        .read_to_vec()
+        .map_err(unreachable)?;
     if !status.is_success() {
         return Err(MeetError::ApiRefused {
             url: url.to_owned(),
@@ -116,7 +144,10 @@ fn read(url: &str, answer: Result<ureq::http::Response<ureq::Body>, ureq::Error>
     if bytes.is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_slice(&bytes).map_err(|source| MeetError::ApiAnswer { url: url.to_owned(), source })
+    serde_json::from_slice(&bytes).map_err(|source| MeetError::ApiAnswer {
+        url: url.to_owned(),
+        source,
+    })
 }
 
 /// The text of a refusal: a problem document's detail (RFC 9457), an `error` member, or a short plain text.
@@ -170,14 +201,19 @@ mod tests {
 
     #[test]
     fn create_sends_the_name_and_reads_the_token() {
-        let (url, thread) =
-            serve_once("201 Created", r#"{"name":"standup","uri":"sip:standup@h","token":"t1"}"#);
+        let (url, thread) = serve_once(
+            "201 Created",
+            r#"{"name":"standup","uri":"sip:standup@h","token":"t1"}"#,
+        );
         let made = Api::new(&url, None).create(Some("standup")).unwrap();
         assert_eq!(made.token.as_deref(), Some("t1"));
         assert_eq!(made.uri, "sip:standup@h");
         let request = thread.join().unwrap();
         assert!(request.starts_with("POST /api/v1/meetings HTTP/1.1"), "{request}");
-        let body = request.split_once('{').map(|(_, rest)| format!("{{{rest}")).unwrap();
+        let body = request
+            .split_once('{')
+            .map(|(_, rest)| format!("{{{rest}"))
+            .unwrap();
         let body: Value = serde_json::from_str(&body).unwrap();
         assert_eq!(body, serde_json::json!({ "name": "standup" }));
     }
@@ -188,7 +224,10 @@ mod tests {
         Api::new(&url, None).end("a b", "t1").unwrap();
         let request = thread.join().unwrap();
         assert!(request.starts_with("DELETE /api/v1/meetings/a%20b "), "{request}");
-        assert!(request.to_lowercase().contains("authorization: bearer t1"), "{request}");
+        assert!(
+            request.to_lowercase().contains("authorization: bearer t1"),
+            "{request}"
+        );
     }
 
     #[test]
@@ -198,7 +237,10 @@ mod tests {
         assert!(error.to_string().contains("403: wrong token"), "{error}");
         thread.join().unwrap();
         let (url, thread) = serve_once("200 OK", "<html>");
-        assert!(matches!(Api::new(&url, None).list(), Err(MeetError::ApiAnswer { .. })));
+        assert!(matches!(
+            Api::new(&url, None).list(),
+            Err(MeetError::ApiAnswer { .. })
+        ));
         thread.join().unwrap();
     }
 

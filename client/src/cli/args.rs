@@ -68,7 +68,9 @@ pub struct GlobalArgs {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make a meeting and join it
-    #[command(after_help = "Examples:\n  meet create\n  meet create standup --name Ada\n  meet create standup --no-join --json")]
+    #[command(
+        after_help = "Examples:\n  meet create\n  meet create standup --name Ada\n  meet create standup --no-join --json"
+    )]
     Create(CreateArgs),
     /// Show the meetings of the server
     #[command(after_help = "Examples:\n  meet list\n  meet list --json --server 192.0.2.7:5060")]
@@ -82,10 +84,14 @@ pub enum Command {
     #[command(after_help = "Examples:\n  meet cancel standup\n  meet cancel standup --token 3f9a…")]
     Cancel(CancelArgs),
     /// Stay registered, so that others can call this account
-    #[command(after_help = "Examples:\n  meet register --user ada --password-file ~/.meet-password\n  meet register --user ada --answer --headless\n  meet register --user ada --once")]
+    #[command(
+        after_help = "Examples:\n  meet register --user ada --password-file ~/.meet-password\n  meet register --user ada --answer --headless\n  meet register --user ada --once"
+    )]
     Register(RegisterArgs),
     /// Call a person or any SIP address
-    #[command(after_help = "Examples:\n  meet call sip:alice@192.0.2.7\n  meet call sip:100@pbx.example.org --codec pcma,pcmu")]
+    #[command(
+        after_help = "Examples:\n  meet call sip:alice@192.0.2.7\n  meet call sip:100@pbx.example.org --codec pcma,pcmu"
+    )]
     Call(CallArgs),
     /// Show microphones and loudspeakers
     #[command(after_help = "Examples:\n  meet devices\n  meet devices --json")]
@@ -169,7 +175,13 @@ pub struct AudioArgs {
     #[arg(long, value_name = "FILE.wav")]
     pub record: Option<PathBuf>,
     /// Codecs in order of preference
-    #[arg(long, env = "MEET_CODEC", value_enum, value_delimiter = ',', value_name = "CODEC")]
+    #[arg(
+        long,
+        env = "MEET_CODEC",
+        value_enum,
+        value_delimiter = ',',
+        value_name = "CODEC"
+    )]
     pub codec: Vec<CodecChoice>,
     /// Start with the microphone off
     #[arg(long)]
@@ -249,24 +261,35 @@ impl FromStr for MicSpec {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Ok(match text {
-            "" => return Err("expected default, none, silence, tone[:HZ], file:PATH.wav[:loop] or a name".into()),
+            "" => {
+                return Err(
+                    "expected default, none, silence, tone[:HZ], file:PATH.wav[:loop] or a name".into(),
+                );
+            }
             "default" => Self::Default,
             "none" => Self::None,
             "silence" => Self::Silence,
             "tone" => Self::Tone(440.0),
             _ => {
                 if let Some(hertz) = text.strip_prefix("tone:") {
-                    let hertz: f32 = hertz.parse().map_err(|_| "tone:HZ takes a number, as in tone:440")?;
+                    let hertz: f32 = hertz
+                        .parse()
+                        .map_err(|_| "tone:HZ takes a number, as in tone:440")?;
                     if !(20.0..=20_000.0).contains(&hertz) {
                         return Err("a tone lies between 20 and 20000 Hz".into());
                     }
                     Self::Tone(hertz)
                 } else if let Some(rest) = text.strip_prefix("file:") {
-                    let (path, repeat) = rest.strip_suffix(":loop").map_or((rest, false), |path| (path, true));
+                    let (path, repeat) = rest
+                        .strip_suffix(":loop")
+                        .map_or((rest, false), |path| (path, true));
                     if path.is_empty() {
                         return Err("file: takes a path, as in file:hello.wav".into());
                     }
-                    Self::File { path: path.into(), repeat }
+                    Self::File {
+                        path: path.into(),
+                        repeat,
+                    }
                 } else {
                     Self::Device(text.to_owned())
                 }
@@ -326,8 +349,20 @@ mod tests {
     fn sources_parse() {
         assert_eq!("tone".parse(), Ok(MicSpec::Tone(440.0)));
         assert_eq!("tone:1000".parse(), Ok(MicSpec::Tone(1000.0)));
-        assert_eq!("file:/a/b.wav".parse(), Ok(MicSpec::File { path: "/a/b.wav".into(), repeat: false }));
-        assert_eq!("file:b.wav:loop".parse(), Ok(MicSpec::File { path: "b.wav".into(), repeat: true }));
+        assert_eq!(
+            "file:/a/b.wav".parse(),
+            Ok(MicSpec::File {
+                path: "/a/b.wav".into(),
+                repeat: false
+            })
+        );
+        assert_eq!(
+            "file:b.wav:loop".parse(),
+            Ok(MicSpec::File {
+                path: "b.wav".into(),
+                repeat: true
+            })
+        );
         assert_eq!("USB Headset".parse(), Ok(MicSpec::Device("USB Headset".into())));
         assert!("tone:5".parse::<MicSpec>().is_err());
         assert!("tone:x".parse::<MicSpec>().is_err());
@@ -344,7 +379,9 @@ mod tests {
     #[test]
     fn codecs_are_a_list() {
         let cli = Cli::try_parse_from(["meet", "call", "sip:a@b", "--codec", "pcma,opus"]).unwrap();
-        let Command::Call(call) = cli.command else { panic!("not a call") };
+        let Command::Call(call) = cli.command else {
+            panic!("not a call")
+        };
         assert_eq!(call.audio.codec, [CodecChoice::Pcma, CodecChoice::Opus]);
         assert!(Cli::try_parse_from(["meet", "call", "sip:a@b", "--codec", "speex"]).is_err());
     }
@@ -353,7 +390,11 @@ mod tests {
     fn every_command_shows_examples() {
         use clap::CommandFactory;
         for command in Cli::command().get_subcommands() {
-            assert!(command.get_after_help().is_some(), "{} has no examples", command.get_name());
+            assert!(
+                command.get_after_help().is_some(),
+                "{} has no examples",
+                command.get_name()
+            );
         }
     }
 }

@@ -30,7 +30,10 @@ pub fn main() -> Exit {
         Err(error) => {
             let exit = error.exit();
             if printer.is_json() {
-                printer.print(&Event::Error { message: error.to_string(), exit: Some(exit as u8) });
+                printer.print(&Event::Error {
+                    message: error.to_string(),
+                    exit: Some(exit as u8),
+                });
             } else {
                 eprintln!("meet: {error}");
             }
@@ -44,7 +47,10 @@ fn run(cli: Cli, printer: &Printer) -> Result<Exit, MeetError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| MeetError::System { what: "no runtime", source })?;
+        .map_err(|source| MeetError::System {
+            what: "no runtime",
+            source,
+        })?;
     let screen = wants_screen(&cli.command, &settings);
     start_log(&settings, screen);
     match cli.command {
@@ -85,7 +91,10 @@ fn call(
         Destination::Room(name) => account.room(&name),
         Destination::Uri(uri) => *uri,
     };
-    let purpose = Purpose::Call { target: uri, create: false };
+    let purpose = Purpose::Call {
+        target: uri,
+        create: false,
+    };
     runtime.block_on(converse(settings.clone(), audio, purpose, account, false, screen))
 }
 
@@ -97,7 +106,10 @@ fn register(
 ) -> Result<Exit, MeetError> {
     let audio = settings.audio(&args.audio)?;
     let account = account(&settings, false)?;
-    let purpose = Purpose::Register { expires: args.expires, once: args.once };
+    let purpose = Purpose::Register {
+        expires: args.expires,
+        once: args.once,
+    };
     runtime.block_on(converse(settings, audio, purpose, account, args.answer, screen))
 }
 
@@ -120,7 +132,9 @@ async fn converse(
         Front::Lines(Printer::new(json)),
     )?;
     if screen {
-        conversation.show(Front::Screen(Box::new(Screen::open().map_err(MeetError::Terminal)?)));
+        conversation.show(Front::Screen(Box::new(
+            Screen::open().map_err(MeetError::Terminal)?,
+        )));
     }
     Box::pin(conversation.run()).await
 }
@@ -151,7 +165,12 @@ fn account(settings: &Settings, unique: bool) -> Result<Account, MeetError> {
         None => {
             let mut number = [0; 2];
             let drawn = unique && getrandom::fill(&mut number).is_ok();
-            Account::guest(&settings.name, drawn.then(|| u16::from_le_bytes(number)), host, port)
+            Account::guest(
+                &settings.name,
+                drawn.then(|| u16::from_le_bytes(number)),
+                host,
+                port,
+            )
         }
     })
 }
@@ -167,7 +186,8 @@ enum Destination {
 fn destination(settings: &mut Settings, text: &str) -> Result<Destination, MeetError> {
     let lower = text.to_ascii_lowercase();
     if !lower.starts_with("sip:") && !lower.starts_with("sips:") {
-        let bad = text.is_empty() || text.contains(|c: char| c.is_whitespace() || c.is_control() || "<>@/".contains(c));
+        let bad = text.is_empty()
+            || text.contains(|c: char| c.is_whitespace() || c.is_control() || "<>@/".contains(c));
         if bad {
             return Err(MeetError::BadValue {
                 what: "the destination",
@@ -197,8 +217,14 @@ fn destination(settings: &mut Settings, text: &str) -> Result<Destination, MeetE
             Host::V4(address) => address.to_string(),
             Host::V6(address) => address.to_string(),
         };
-        settings.server = ServerAddress { host, port: uri.port.unwrap_or(5060) };
-        if uri.transport().is_some_and(|transport| transport.eq_ignore_ascii_case("tcp")) {
+        settings.server = ServerAddress {
+            host,
+            port: uri.port.unwrap_or(5060),
+        };
+        if uri
+            .transport()
+            .is_some_and(|transport| transport.eq_ignore_ascii_case("tcp"))
+        {
             settings.transport = super::args::TransportChoice::Tcp;
         }
     }
@@ -216,7 +242,10 @@ fn create_only(
     if let (Some(token), Some(mut tokens)) = (&made.token, Tokens::load()) {
         tokens.remember(&settings.server.to_string(), &made.name, token)?;
     }
-    printer.print(&Event::Created { room: made.uri, token: made.token });
+    printer.print(&Event::Created {
+        room: made.uri,
+        token: made.token,
+    });
     Ok(Exit::Ok)
 }
 
@@ -228,12 +257,23 @@ fn cancel(
     printer: &Printer,
 ) -> Result<Exit, MeetError> {
     // A whole address is taken, too: it is what `meet create` printed.
-    let name = room.parse::<Uri>().ok().filter(Uri::is_sip).and_then(|uri| uri.user_decoded().map(|u| u.into_owned()));
+    let name = room
+        .parse::<Uri>()
+        .ok()
+        .filter(Uri::is_sip)
+        .and_then(|uri| uri.user_decoded().map(|u| u.into_owned()));
     let name = name.unwrap_or_else(|| room.to_owned());
     let server = settings.server.to_string();
     let mut tokens = Tokens::load();
-    let remembered = || tokens.as_ref().and_then(|tokens| tokens.get(&server, &name)).map(str::to_owned);
-    let token = token.or_else(remembered).ok_or_else(|| MeetError::NoToken { room: name.clone() })?;
+    let remembered = || {
+        tokens
+            .as_ref()
+            .and_then(|tokens| tokens.get(&server, &name))
+            .map(str::to_owned)
+    };
+    let token = token
+        .or_else(remembered)
+        .ok_or_else(|| MeetError::NoToken { room: name.clone() })?;
     let api = runtime.block_on(find_api(settings))?;
     api.end(&name, &token)?;
     if let Some(tokens) = &mut tokens {
@@ -254,7 +294,10 @@ async fn find_api(settings: &Settings) -> Result<Api, MeetError> {
     let mut signalling =
         Signalling::open(&settings.server, transport, account(settings, true)?, false).await?;
     signalling.phone.query(Instant::now())?;
-    let no_answer = || MeetError::NoAnswer { server: server.clone(), transport: transport.as_str() };
+    let no_answer = || MeetError::NoAnswer {
+        server: server.clone(),
+        transport: transport.as_str(),
+    };
     let asked = tokio::time::timeout(limits::ANSWER_WAIT, async {
         loop {
             for event in signalling.flush().await {
@@ -269,7 +312,8 @@ async fn find_api(settings: &Settings) -> Result<Api, MeetError> {
         }
     });
     let url = asked.await.map_err(|_| no_answer())??;
-    url.map(|url| Api::new(&url, bearer)).ok_or(MeetError::NoApi { server })
+    url.map(|url| Api::new(&url, bearer))
+        .ok_or(MeetError::NoApi { server })
 }
 
 #[cfg(feature = "devices")]
@@ -317,14 +361,20 @@ mod tests {
     use crate::cli::config::FileConfig;
 
     fn settings(server: Option<&str>) -> Settings {
-        let args = GlobalArgs { server: server.map(str::to_owned), ..GlobalArgs::default() };
+        let args = GlobalArgs {
+            server: server.map(str::to_owned),
+            ..GlobalArgs::default()
+        };
         Settings::merge(&args, FileConfig::default(), None).unwrap()
     }
 
     #[test]
     fn a_name_is_a_meeting_on_the_server() {
         let mut own = settings(None);
-        assert_eq!(destination(&mut own, "standup").unwrap(), Destination::Room("standup".into()));
+        assert_eq!(
+            destination(&mut own, "standup").unwrap(),
+            Destination::Room("standup".into())
+        );
         assert_eq!(own.server.to_string(), "127.0.0.1:5060");
         for bad in ["", "a b", "alice@host", "<x>"] {
             assert!(destination(&mut own, bad).is_err(), "{bad}");

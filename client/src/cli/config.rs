@@ -83,7 +83,9 @@ pub struct Login {
 
 impl std::fmt::Debug for Login {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Login").field("user", &self.user).finish_non_exhaustive()
+        f.debug_struct("Login")
+            .field("user", &self.user)
+            .finish_non_exhaustive()
     }
 }
 
@@ -111,8 +113,12 @@ pub struct AudioSettings {
 }
 
 /// All codecs, in the order in which they are offered by default.
-pub const DEFAULT_CODECS: [CodecChoice; 4] =
-    [CodecChoice::Opus, CodecChoice::G722, CodecChoice::Pcmu, CodecChoice::Pcma];
+pub const DEFAULT_CODECS: [CodecChoice; 4] = [
+    CodecChoice::Opus,
+    CodecChoice::G722,
+    CodecChoice::Pcmu,
+    CodecChoice::Pcma,
+];
 
 impl Settings {
     /// Merges flags and environment (already in `args`) with the configuration file.
@@ -129,7 +135,11 @@ impl Settings {
 
     /// The merge itself; `password` is the environment's.
     pub fn merge(args: &GlobalArgs, file: FileConfig, password: Option<String>) -> Result<Self, MeetError> {
-        let server = args.server.as_deref().or(file.server.as_deref()).unwrap_or("127.0.0.1:5060");
+        let server = args
+            .server
+            .as_deref()
+            .or(file.server.as_deref())
+            .unwrap_or("127.0.0.1:5060");
         let user = args.user.clone().or_else(|| file.user.clone());
         let password_file = args.password_file.as_ref().or(file.password_file.as_ref());
         let password = match (&args.password_file, password, password_file) {
@@ -153,7 +163,11 @@ impl Settings {
             login,
             transport: args.transport.or(file.transport).unwrap_or(TransportChoice::Udp),
             json: args.json,
-            log: args.log.clone().or_else(|| file.log.clone()).unwrap_or_else(|| "warn".to_owned()),
+            log: args
+                .log
+                .clone()
+                .or_else(|| file.log.clone())
+                .unwrap_or_else(|| "warn".to_owned()),
             file,
         })
     }
@@ -171,14 +185,24 @@ impl Settings {
             (None, None) => SpeakerSpec::Default,
         };
         let mut codecs: Vec<CodecChoice> = Vec::new();
-        let wanted = if args.codec.is_empty() { self.file.codec.as_deref().unwrap_or(&[]) } else { &args.codec };
-        for codec in if wanted.is_empty() { &DEFAULT_CODECS } else { wanted } {
+        let wanted = if args.codec.is_empty() {
+            self.file.codec.as_deref().unwrap_or(&[])
+        } else {
+            &args.codec
+        };
+        for codec in if wanted.is_empty() {
+            &DEFAULT_CODECS
+        } else {
+            wanted
+        } {
             if !codecs.contains(codec) {
                 codecs.push(*codec);
             }
         }
         if let Some(digits) = &args.dtmf
-            && let Some(bad) = digits.chars().find(|c| !matches!(c, '0'..='9' | '*' | '#' | 'A'..='D'))
+            && let Some(bad) = digits
+                .chars()
+                .find(|c| !matches!(c, '0'..='9' | '*' | '#' | 'A'..='D'))
         {
             return Err(MeetError::BadValue {
                 what: "--dtmf",
@@ -230,7 +254,10 @@ impl std::str::FromStr for ServerAddress {
             Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(bad)?,
             None => 5060,
         };
-        Ok(Self { host: host.to_owned(), port })
+        Ok(Self {
+            host: host.to_owned(),
+            port,
+        })
     }
 }
 
@@ -243,12 +270,20 @@ impl std::fmt::Display for ServerAddress {
 impl ServerAddress {
     /// The host as a SIP URI wants it: IPv6 in brackets.
     pub fn uri_host(&self) -> String {
-        if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() }
+        if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        }
     }
 
     /// `host` or `host:port` of a SIP URI: the port is left out where it is the standard one.
     pub fn uri_host_port(&self) -> String {
-        if self.port == 5060 { self.uri_host() } else { self.to_string() }
+        if self.port == 5060 {
+            self.uri_host()
+        } else {
+            self.to_string()
+        }
     }
 }
 
@@ -258,15 +293,21 @@ pub fn default_path() -> Option<PathBuf> {
 }
 
 fn read_file(path: &Path) -> Result<FileConfig, MeetError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| MeetError::ReadFile { path: path.to_owned(), source })?;
-    toml::from_str(&text)
-        .map_err(|source| MeetError::ConfigSyntax { path: path.to_owned(), source: Box::new(source) })
+    let text = std::fs::read_to_string(path).map_err(|source| MeetError::ReadFile {
+        path: path.to_owned(),
+        source,
+    })?;
+    toml::from_str(&text).map_err(|source| MeetError::ConfigSyntax {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
 }
 
 fn first_line(path: &Path) -> Result<String, MeetError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|source| MeetError::ReadFile { path: path.to_owned(), source })?;
+    let text = std::fs::read_to_string(path).map_err(|source| MeetError::ReadFile {
+        path: path.to_owned(),
+        source,
+    })?;
     Ok(text.lines().next().unwrap_or("").to_owned())
 }
 
@@ -289,10 +330,19 @@ mod tests {
     #[test]
     fn flags_win_over_the_file_and_the_file_over_defaults() {
         let from_file = file("server = \"file:5070\"\nname = \"File\"\ntransport = \"tcp\"\n");
-        let args = GlobalArgs { name: Some("Flag".into()), ..GlobalArgs::default() };
+        let args = GlobalArgs {
+            name: Some("Flag".into()),
+            ..GlobalArgs::default()
+        };
         let settings = Settings::merge(&args, from_file, None).unwrap();
         assert_eq!(settings.name, "Flag");
-        assert_eq!(settings.server, ServerAddress { host: "file".into(), port: 5070 });
+        assert_eq!(
+            settings.server,
+            ServerAddress {
+                host: "file".into(),
+                port: 5070
+            }
+        );
         assert_eq!(settings.transport, TransportChoice::Tcp);
         let settings = Settings::merge(&GlobalArgs::default(), FileConfig::default(), None).unwrap();
         assert_eq!(settings.server.to_string(), "127.0.0.1:5060");
@@ -304,39 +354,69 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         std::fs::write(&path, "hunter2\nnot this\n").unwrap();
-        let args =
-            GlobalArgs { user: Some("ada".into()), password_file: Some(path.clone()), ..GlobalArgs::default() };
-        let login = Settings::merge(&args, FileConfig::default(), Some("env".into())).unwrap().login.unwrap();
+        let args = GlobalArgs {
+            user: Some("ada".into()),
+            password_file: Some(path.clone()),
+            ..GlobalArgs::default()
+        };
+        let login = Settings::merge(&args, FileConfig::default(), Some("env".into()))
+            .unwrap()
+            .login
+            .unwrap();
         assert_eq!(login.password, "hunter2");
-        assert!(!format!("{login:?}").contains("hunter2"), "a password must not be printable");
-        let args = GlobalArgs { user: Some("ada".into()), ..GlobalArgs::default() };
-        let with_file = FileConfig { password_file: Some(path), ..FileConfig::default() };
-        let login = Settings::merge(&args, with_file, Some("env".into())).unwrap().login.unwrap();
+        assert!(
+            !format!("{login:?}").contains("hunter2"),
+            "a password must not be printable"
+        );
+        let args = GlobalArgs {
+            user: Some("ada".into()),
+            ..GlobalArgs::default()
+        };
+        let with_file = FileConfig {
+            password_file: Some(path),
+            ..FileConfig::default()
+        };
+        let login = Settings::merge(&args, with_file, Some("env".into()))
+            .unwrap()
+            .login
+            .unwrap();
         assert_eq!(login.password, "env", "environment wins over the file");
     }
 
     #[test]
     fn sound_settings_merge() {
-        let from_file = file("mic = \"tone:300\"\nspeaker = \"none\"\ncodec = [\"pcmu\", \"pcmu\"]\naec = false\n");
+        let from_file =
+            file("mic = \"tone:300\"\nspeaker = \"none\"\ncodec = [\"pcmu\", \"pcmu\"]\naec = false\n");
         let settings = Settings::merge(&GlobalArgs::default(), from_file, None).unwrap();
         let audio = settings.audio(&AudioArgs::default()).unwrap();
         assert_eq!(audio.mic, MicSpec::Tone(300.0));
         assert_eq!(audio.speaker, SpeakerSpec::None);
         assert_eq!(audio.codecs, [CodecChoice::Pcmu], "doubles are dropped");
         assert!(!audio.aec);
-        let args = AudioArgs { mic: Some(MicSpec::None), codec: vec![CodecChoice::G722], ..AudioArgs::default() };
+        let args = AudioArgs {
+            mic: Some(MicSpec::None),
+            codec: vec![CodecChoice::G722],
+            ..AudioArgs::default()
+        };
         let audio = settings.audio(&args).unwrap();
-        assert_eq!((audio.mic, audio.codecs), (MicSpec::None, vec![CodecChoice::G722]));
+        assert_eq!(
+            (audio.mic, audio.codecs),
+            (MicSpec::None, vec![CodecChoice::G722])
+        );
     }
 
     #[test]
     fn unknown_keys_and_bad_values_are_refused_with_their_place() {
-        let error = toml::from_str::<FileConfig>("server = \"a\"\nservr = \"b\"\n").unwrap_err().to_string();
+        let error = toml::from_str::<FileConfig>("server = \"a\"\nservr = \"b\"\n")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("line 2") && error.contains("servr"), "{error}");
-        let settings =
-            Settings::merge(&GlobalArgs::default(), file("mic = \"tone:1\"\n"), None).unwrap();
+        let settings = Settings::merge(&GlobalArgs::default(), file("mic = \"tone:1\"\n"), None).unwrap();
         assert!(settings.audio(&AudioArgs::default()).is_err());
-        let args = AudioArgs { dtmf: Some("12x".into()), ..AudioArgs::default() };
+        let args = AudioArgs {
+            dtmf: Some("12x".into()),
+            ..AudioArgs::default()
+        };
         let settings = Settings::merge(&GlobalArgs::default(), FileConfig::default(), None).unwrap();
         assert!(settings.audio(&args).is_err());
     }
@@ -351,7 +431,10 @@ mod tests {
             ("[2001:db8::1]", "2001:db8::1", 5060, "[2001:db8::1]:5060"),
         ] {
             let address: ServerAddress = text.parse().unwrap();
-            assert_eq!((address.host.as_str(), address.port, address.to_string().as_str()), (host, port, shown));
+            assert_eq!(
+                (address.host.as_str(), address.port, address.to_string().as_str()),
+                (host, port, shown)
+            );
         }
         for bad in ["", ":5060", "h:0", "h:99999", "h:x", "[::1", "http://h", "a b"] {
             assert!(bad.parse::<ServerAddress>().is_err(), "{bad}");

@@ -225,22 +225,34 @@ pub fn json_line(event: &Event, at: jiff::Timestamp) -> String {
         #[serde(flatten)]
         event: &'a Event,
     }
-    let line = Line { at: format!("{at:.3}"), event };
-    serde_json::to_string(&line).unwrap_or_else(|_| "{\"event\":\"error\",\"message\":\"unprintable\"}".to_owned())
+    let line = Line {
+        at: format!("{at:.3}"),
+        event,
+    };
+    serde_json::to_string(&line)
+        .unwrap_or_else(|_| "{\"event\":\"error\",\"message\":\"unprintable\"}".to_owned())
 }
 
 /// The event for a person, with an ANSI colour; none for what only scripts want.
 fn sentence(event: &Event) -> Option<(&'static str, String)> {
     let plain = "0";
     Some(match event {
-        Event::Registered { aor, contact, expires } => {
-            ("32", format!("registered {aor} for {expires} s, reached at {contact}"))
-        }
+        Event::Registered {
+            aor,
+            contact,
+            expires,
+        } => (
+            "32",
+            format!("registered {aor} for {expires} s, reached at {contact}"),
+        ),
         Event::Unregistered { aor } => (plain, format!("unregistered {aor}")),
         Event::Calling { target } => (plain, format!("calling {target}")),
         Event::Ringing { status } => (plain, format!("ringing ({status})")),
         Event::Incoming { from, answered: true } => (plain, format!("call from {from}, answered")),
-        Event::Incoming { from, answered: false } => (plain, format!("call from {from}")),
+        Event::Incoming {
+            from,
+            answered: false,
+        } => (plain, format!("call from {from}")),
         Event::Created { room, token } => match token {
             Some(token) => ("32", format!("meeting {room}\ntoken   {token}")),
             None => ("32", format!("meeting {room}")),
@@ -261,20 +273,31 @@ fn sentence(event: &Event) -> Option<(&'static str, String)> {
         Event::Ended { reason, .. } => ("33", format!("ended: {reason}")),
         Event::Meeting { meeting } => (plain, meeting_line(meeting)),
         Event::Cancelled { room } => (plain, format!("ended {room}")),
-        Event::Device { kind, name, label, default } => {
-            (plain, format!("{kind:<12} {name:<32} {label}{}", if *default { "  (default)" } else { "" }))
-        }
+        Event::Device {
+            kind,
+            name,
+            label,
+            default,
+        } => (
+            plain,
+            format!(
+                "{kind:<12} {name:<32} {label}{}",
+                if *default { "  (default)" } else { "" }
+            ),
+        ),
         Event::Error { message, .. } => ("31", format!("error: {message}")),
     })
 }
 
 fn meeting_line(meeting: &serde_json::Map<String, serde_json::Value>) -> String {
     let text = |keys: &[&str]| {
-        keys.iter().find_map(|key| meeting.get(*key)).map_or(String::new(), |value| match value {
-            serde_json::Value::String(text) => text.clone(),
-            serde_json::Value::Array(list) => list.len().to_string(),
-            other => other.to_string(),
-        })
+        keys.iter()
+            .find_map(|key| meeting.get(*key))
+            .map_or(String::new(), |value| match value {
+                serde_json::Value::String(text) => text.clone(),
+                serde_json::Value::Array(list) => list.len().to_string(),
+                other => other.to_string(),
+            })
     };
     format!(
         "{:<24} {:>4} people  {}",
@@ -291,9 +314,23 @@ mod tests {
     #[test]
     fn json_lines_carry_the_documented_names() {
         let at = jiff::Timestamp::UNIX_EPOCH;
-        let line = json_line(&Event::Calling { target: "sip:a@b".into() }, at);
-        assert_eq!(line, r#"{"at":"1970-01-01T00:00:00.000Z","event":"calling","target":"sip:a@b"}"#);
-        let line = json_line(&Event::Stats(StatsLine { codec: "opus", ..StatsLine::default() }), at);
+        let line = json_line(
+            &Event::Calling {
+                target: "sip:a@b".into(),
+            },
+            at,
+        );
+        assert_eq!(
+            line,
+            r#"{"at":"1970-01-01T00:00:00.000Z","event":"calling","target":"sip:a@b"}"#
+        );
+        let line = json_line(
+            &Event::Stats(StatsLine {
+                codec: "opus",
+                ..StatsLine::default()
+            }),
+            at,
+        );
         let value: serde_json::Value = serde_json::from_str(&line).unwrap();
         assert_eq!(value["event"], "stats");
         assert_eq!(value["codec"], "opus");
@@ -302,7 +339,10 @@ mod tests {
 
     #[test]
     fn a_name_with_line_breaks_stays_one_line() {
-        let event = Event::Speaking { name: Some("a\nb".into()), uri: None };
+        let event = Event::Speaking {
+            name: Some("a\nb".into()),
+            uri: None,
+        };
         let line = json_line(&event, jiff::Timestamp::UNIX_EPOCH);
         assert_eq!(line.lines().count(), 1);
     }

@@ -22,7 +22,10 @@ impl Tokens {
     /// Reads the file of this user; a missing or broken file counts as empty.
     pub fn load() -> Option<Self> {
         let dirs = directories::ProjectDirs::from("", "", "meet")?;
-        let folder = dirs.state_dir().unwrap_or_else(|| dirs.data_local_dir()).to_owned();
+        let folder = dirs
+            .state_dir()
+            .unwrap_or_else(|| dirs.data_local_dir())
+            .to_owned();
         Some(Self::load_from(&folder))
     }
 
@@ -52,11 +55,18 @@ impl Tokens {
 
     /// Forgets a token.
     pub fn forget(&mut self, server: &str, room: &str) -> Result<(), MeetError> {
-        if self.tokens.remove(&key(server, room)).is_some() { self.save() } else { Ok(()) }
+        if self.tokens.remove(&key(server, room)).is_some() {
+            self.save()
+        } else {
+            Ok(())
+        }
     }
 
     fn save(&self) -> Result<(), MeetError> {
-        self.write().map_err(|source| MeetError::WriteFile { path: self.path.clone(), source })
+        self.write().map_err(|source| MeetError::WriteFile {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn write(&self) -> std::io::Result<()> {
@@ -67,8 +77,12 @@ impl Tokens {
         }
         // Another `meet` may write at the same time: each has its own temporary file.
         let temporary = self.path.with_extension(format!("{}.new", std::process::id()));
-        let mut file =
-            std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
         file.write_all(&serde_json::to_vec_pretty(&self.tokens)?)?;
         file.sync_all()?;
         std::fs::rename(&temporary, &self.path)
@@ -92,7 +106,10 @@ mod tests {
         let again = Tokens::load_from(folder.path());
         assert_eq!(again.get("h:5060", "standup"), Some("secret"));
         assert_eq!(again.get("other:5060", "standup"), None);
-        let mode = std::fs::metadata(folder.path().join("tokens.json")).unwrap().permissions().mode();
+        let mode = std::fs::metadata(folder.path().join("tokens.json"))
+            .unwrap()
+            .permissions()
+            .mode();
         assert_eq!(mode & 0o777, 0o600);
         let mut again = again;
         again.forget("h:5060", "standup").unwrap();

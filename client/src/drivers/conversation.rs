@@ -62,6 +62,8 @@ pub struct Conversation {
     muted: bool,
     volume: f32,
     calls: u32,
+    /// RTP packets at the last statistics, and the seconds since that grew.
+    quiet: (u64, u32),
     joined: Option<Instant>,
     digits: Option<(Instant, String)>,
     registered: bool,
@@ -98,6 +100,7 @@ impl Conversation {
             speaker: None,
             volume: 1.0,
             calls: 0,
+            quiet: (0, 0),
             joined: None,
             digits: None,
             registered: false,
@@ -165,10 +168,17 @@ impl Conversation {
     /// The next time at which something is to be done here.
     fn due(&self) -> Instant {
         let far = Instant::now() + Duration::from_secs(3_600);
-        let duration = self.joined.zip(self.audio.duration).map(|(joined, duration)| joined + duration);
+        let duration = self
+            .joined
+            .zip(self.audio.duration)
+            .map(|(joined, duration)| joined + duration);
         let digits = self.digits.as_ref().map(|(at, _)| *at);
         let leaving = self.leaving.map(|(until, _)| until);
-        [duration.filter(|_| self.leaving.is_none()), digits, leaving].into_iter().flatten().min().unwrap_or(far)
+        [duration.filter(|_| self.leaving.is_none()), digits, leaving]
+            .into_iter()
+            .flatten()
+            .min()
+            .unwrap_or(far)
     }
 
     fn on_time(&mut self) {
@@ -176,7 +186,9 @@ impl Conversation {
         if self.digits.as_ref().is_some_and(|(at, _)| *at <= now)
             && let Some((_, digits)) = self.digits.take()
         {
-            digits.chars().for_each(|digit| self.to_engine(EngineCommand::Digit(digit)));
+            digits
+                .chars()
+                .for_each(|digit| self.to_engine(EngineCommand::Digit(digit)));
         }
         if let (Some(joined), Some(duration)) = (self.joined, self.audio.duration)
             && joined + duration <= now
@@ -221,9 +233,17 @@ impl Conversation {
     fn on_phone(&mut self, event: PhoneEvent) {
         match event {
             PhoneEvent::Server { .. } | PhoneEvent::NoServer { .. } => {}
-            PhoneEvent::Registered { aor, contact, expires } => {
+            PhoneEvent::Registered {
+                aor,
+                contact,
+                expires,
+            } => {
                 self.registered = true;
-                self.front.tell(&Event::Registered { aor, contact, expires });
+                self.front.tell(&Event::Registered {
+                    aor,
+                    contact,
+                    expires,
+                });
                 if matches!(self.purpose, Purpose::Register { once: true, .. }) {
                     self.exit = Some(Exit::Ok);
                 }
@@ -255,12 +275,22 @@ impl Conversation {
     fn on_registration_failed(&mut self, status: Option<u16>, reason: String) {
         let server = self.settings.server.to_string();
         let error = match status {
-            Some(status) => MeetError::RegistrationRefused { server, status, reason },
-            None => MeetError::NoAnswer { server, transport: self.settings.transport.as_str() },
+            Some(status) => MeetError::RegistrationRefused {
+                server,
+                status,
+                reason,
+            },
+            None => MeetError::NoAnswer {
+                server,
+                transport: self.settings.transport.as_str(),
+            },
         };
         if self.registered {
             // It worked before: the network or the server is away for a while, and it is tried again.
-            self.front.tell(&Event::Error { message: error.to_string(), exit: None });
+            self.front.tell(&Event::Error {
+                message: error.to_string(),
+                exit: None,
+            });
         } else {
             self.fail(error);
         }
@@ -268,7 +298,11 @@ impl Conversation {
 
     fn on_joined(&mut self, room: String, focus: bool, token: Option<String>) {
         self.joined = Some(Instant::now());
-        self.digits = self.audio.dtmf.clone().map(|digits| (Instant::now() + DIGITS_AFTER, digits));
+        self.digits = self
+            .audio
+            .dtmf
+            .clone()
+            .map(|digits| (Instant::now() + DIGITS_AFTER, digits));
         if matches!(self.purpose, Purpose::Call { create: true, .. }) {
             if let (Some(token), Ok(uri)) = (&token, room.parse::<Uri>())
                 && let Some(name) = uri.user_decoded()
@@ -277,7 +311,10 @@ impl Conversation {
             {
                 tracing::warn!(%error, "the token is not remembered");
             }
-            self.front.tell(&Event::Created { room: room.clone(), token });
+            self.front.tell(&Event::Created {
+                room: room.clone(),
+                token,
+            });
         }
         let Some(plan) = &self.plan else { return };
         self.front.tell(&Event::Joined {
@@ -315,7 +352,8 @@ impl Conversation {
         if getrandom::fill(&mut seed).is_err() {
             tracing::warn!("no randomness for RTP");
         }
-        let name = u64::from_le_bytes(<[u8; 8]>::try_from(seed.get(..8).unwrap_or_default()).unwrap_or_default());
+        let name =
+            u64::from_le_bytes(<[u8; 8]>::try_from(seed.get(..8).unwrap_or_default()).unwrap_or_default());
         let parts = EngineParts {
             plan,
             sockets,
@@ -333,7 +371,10 @@ impl Conversation {
     fn on_engine(&mut self, event: EngineEvent) {
         match event {
             EngineEvent::Levels { heard_db, sent_db } => self.front.levels(heard_db, sent_db),
-            EngineEvent::Stats(line) => self.front.tell(&Event::Stats(*line)),
+            EngineEvent::Stats(line) => {
+                self.watch_silence(line.received);
+                self.front.tell(&Event::Stats(*line));
+            }
             EngineEvent::Digit { digit, duration } => {
                 let duration_ms = u32::try_from(duration.as_millis()).unwrap_or(u32::MAX);
                 self.front.tell(&Event::Digit { digit, duration_ms });
@@ -341,8 +382,24 @@ impl Conversation {
             EngineEvent::Heard { from } => tracing::debug!(%from, "sound arrives"),
             EngineEvent::SourceEnded => self.front.tell(&Event::SourceEnded),
             EngineEvent::Failed(error) => {
-                self.front.tell(&Event::Error { message: error.to_string(), exit: None });
+                self.front.tell(&Event::Error {
+                    message: error.to_string(),
+                    exit: None,
+                });
             }
+        }
+    }
+
+    /// A server that died says no BYE: when no sound comes any more, SIP is asked.
+    fn watch_silence(&mut self, received: u64) {
+        let expected = self.plan.as_ref().is_some_and(|plan| plan.receiving);
+        if received != self.quiet.0 || !expected {
+            self.quiet = (received, 0);
+            return;
+        }
+        self.quiet.1 += 1;
+        if self.quiet.1.is_multiple_of(limits::QUIET_SECONDS) {
+            self.signalling.phone.probe(Instant::now());
         }
     }
 
@@ -360,16 +417,28 @@ impl Conversation {
             })
             .collect();
         let quiet = |people: &[Person]| -> Vec<Person> {
-            people.iter().map(|person| Person { speaking: false, ..person.clone() }).collect()
+            people
+                .iter()
+                .map(|person| Person {
+                    speaking: false,
+                    ..person.clone()
+                })
+                .collect()
         };
         if quiet(&people) != quiet(&self.people) {
-            self.front.tell(&Event::People { version: roster.version, people: people.clone() });
+            self.front.tell(&Event::People {
+                version: roster.version,
+                people: people.clone(),
+            });
         }
         self.people = people;
         if roster.speaker != self.speaker {
             self.speaker = roster.speaker.clone();
             let name = roster.speaker_name().map(str::to_owned);
-            self.front.tell(&Event::Speaking { name, uri: roster.speaker.clone() });
+            self.front.tell(&Event::Speaking {
+                name,
+                uri: roster.speaker.clone(),
+            });
         }
     }
 
@@ -385,22 +454,45 @@ impl Conversation {
                 let reason = text.unwrap_or_else(|| "the other side hung up".to_owned());
                 (Some(Event::Ended { reason, cause }), Exit::Ok)
             }
-            EndReason::Refused { target, status, reason } => {
-                let error = MeetError::Refused { target, status, reason };
+            EndReason::Refused {
+                target,
+                status,
+                reason,
+            } => {
+                let error = MeetError::Refused {
+                    target,
+                    status,
+                    reason,
+                };
                 (Some(error_event(&error)), error.exit())
             }
             EndReason::NoAnswer => {
                 let server = self.settings.server.to_string();
-                let error = MeetError::NoAnswer { server, transport: self.settings.transport.as_str() };
+                let error = MeetError::NoAnswer {
+                    server,
+                    transport: self.settings.transport.as_str(),
+                };
                 (Some(error_event(&error)), error.exit())
             }
             EndReason::Vanished => {
                 let reason = "the other side does not answer any more".to_owned();
-                (Some(Event::Ended { reason, cause: Some(408) }), Exit::Network)
+                (
+                    Some(Event::Ended {
+                        reason,
+                        cause: Some(408),
+                    }),
+                    Exit::Network,
+                )
             }
             EndReason::NoMedia { why } => {
                 let message = format!("no common ground for sound: {why}; try --codec opus,pcmu,pcma,g722");
-                (Some(Event::Error { message, exit: Some(Exit::Media as u8) }), Exit::Media)
+                (
+                    Some(Event::Error {
+                        message,
+                        exit: Some(Exit::Media as u8),
+                    }),
+                    Exit::Media,
+                )
             }
         };
         if let Some(event) = told {
@@ -429,7 +521,12 @@ impl Conversation {
             other => other.clone(),
         };
         let record = self.audio.record.as_deref().map(|path| numbered(path, number));
-        self.sound = Some(open(&self.audio.mic, &speaker, record.as_deref(), self.audio.aec)?);
+        self.sound = Some(open(
+            &self.audio.mic,
+            &speaker,
+            record.as_deref(),
+            self.audio.aec,
+        )?);
         Ok(())
     }
 
@@ -470,12 +567,17 @@ fn numbered(path: &Path, number: u32) -> PathBuf {
         return path.to_owned();
     }
     let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-    let extension = path.extension().map_or_else(String::new, |text| format!(".{}", text.to_string_lossy()));
+    let extension = path
+        .extension()
+        .map_or_else(String::new, |text| format!(".{}", text.to_string_lossy()));
     path.with_file_name(format!("{stem}-{number}{extension}"))
 }
 
 fn error_event(error: &MeetError) -> Event {
-    Event::Error { message: error.to_string(), exit: Some(error.exit() as u8) }
+    Event::Error {
+        message: error.to_string(),
+        exit: Some(error.exit() as u8),
+    }
 }
 
 fn format_of(codec: CodecChoice) -> AudioFormat {
@@ -492,8 +594,17 @@ struct Signals([Signal; 3]);
 
 impl Signals {
     fn new() -> Result<Self, MeetError> {
-        let hear = |kind| signal(kind).map_err(|source| MeetError::System { what: "no signals", source });
-        Ok(Self([hear(SignalKind::interrupt())?, hear(SignalKind::terminate())?, hear(SignalKind::hangup())?]))
+        let hear = |kind| {
+            signal(kind).map_err(|source| MeetError::System {
+                what: "no signals",
+                source,
+            })
+        };
+        Ok(Self([
+            hear(SignalKind::interrupt())?,
+            hear(SignalKind::terminate())?,
+            hear(SignalKind::hangup())?,
+        ]))
     }
 
     async fn recv(&mut self) {

@@ -63,8 +63,11 @@ impl Signalling {
         })?;
         let (wire, flow) = match transport {
             TransportChoice::Udp => {
-                let failed =
-                    |source| MeetError::Socket { what: "cannot bind UDP on", address: ip.to_string(), source };
+                let failed = |source| MeetError::Socket {
+                    what: "cannot bind UDP on",
+                    address: ip.to_string(),
+                    source,
+                };
                 let socket = UdpSocket::bind((ip, 0)).await.map_err(failed)?;
                 hear_refusals(&socket, remote);
                 let local = socket.local_addr().map_err(failed)?;
@@ -76,11 +79,22 @@ impl Signalling {
                 (Wire::Tcp(Some((ConnectionId(1), stream))), flow)
             }
         };
-        let mut phone = Phone::new(PhoneConfig { account, flow, answer, seed });
+        let mut phone = Phone::new(PhoneConfig {
+            account,
+            flow,
+            answer,
+            seed,
+        });
         if flow.connection.is_some() {
             phone.handle_input(Input::Opened { flow }, Instant::now());
         }
-        Ok(Self { phone, wire, flow, buffer: vec![0; limits::SIP_DATAGRAM_BYTES], connections: 1 })
+        Ok(Self {
+            phone,
+            wire,
+            flow,
+            buffer: vec![0; limits::SIP_DATAGRAM_BYTES],
+            connections: 1,
+        })
     }
 
     /// The address that the server sees of us, as far as this host knows.
@@ -100,7 +114,8 @@ impl Signalling {
                         && stream.as_ref().is_some_and(|(id, _)| *id == connection)
                     {
                         *stream = None;
-                        self.phone.handle_input(Input::Closed { connection }, Instant::now());
+                        self.phone
+                            .handle_input(Input::Closed { connection }, Instant::now());
                     }
                 }
             }
@@ -118,10 +133,20 @@ impl Signalling {
                 let bytes = self.buffer.get(..length).unwrap_or_default();
                 self.phone.handle_input(Input::Datagram { flow, bytes }, now);
             }
-            Woken::Refused => self.phone.handle_input(Input::TransportFailed { flow: self.flow }, now),
+            Woken::Refused => self
+                .phone
+                .handle_input(Input::TransportFailed { flow: self.flow }, now),
             Woken::Bytes(length) => {
-                if let (Wire::Tcp(Some((connection, _))), Some(bytes)) = (&self.wire, self.buffer.get(..length)) {
-                    self.phone.handle_input(Input::Stream { connection: *connection, bytes }, now);
+                if let (Wire::Tcp(Some((connection, _))), Some(bytes)) =
+                    (&self.wire, self.buffer.get(..length))
+                {
+                    self.phone.handle_input(
+                        Input::Stream {
+                            connection: *connection,
+                            bytes,
+                        },
+                        now,
+                    );
                 }
             }
             Woken::Closed => {
@@ -175,12 +200,15 @@ impl Signalling {
         };
         if let Err(error) = sent {
             tracing::debug!(%error, to = %flow.remote, "SIP not sent");
-            self.phone.handle_input(Input::TransportFailed { flow }, Instant::now());
+            self.phone
+                .handle_input(Input::TransportFailed { flow }, Instant::now());
         }
     }
 
     async fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        let Wire::Tcp(stream) = &mut self.wire else { return Ok(()) };
+        let Wire::Tcp(stream) = &mut self.wire else {
+            return Ok(());
+        };
         if stream.is_none() {
             self.connections += 1;
             let id = ConnectionId(self.connections);
@@ -188,16 +216,22 @@ impl Signalling {
             self.flow.connection = Some(id);
             self.flow.local = fresh.local_addr()?;
             *stream = Some((id, fresh));
-            self.phone.handle_input(Input::Opened { flow: self.flow }, Instant::now());
+            self.phone
+                .handle_input(Input::Opened { flow: self.flow }, Instant::now());
         }
-        let Wire::Tcp(Some((_, stream))) = &mut self.wire else { return Ok(()) };
+        let Wire::Tcp(Some((_, stream))) = &mut self.wire else {
+            return Ok(());
+        };
         timeout(limits::FAREWELL_WAIT, stream.write_all(bytes)).await?
     }
 }
 
 /// Lets "port unreachable" come back to an unconnected socket, so that a server that is not there is known at
 /// once and not after 32 seconds of retransmission.
-#[expect(clippy::let_underscore_must_use, reason = "without it only the message comes later")]
+#[expect(
+    clippy::let_underscore_must_use,
+    reason = "without it only the message comes later"
+)]
 fn hear_refusals(socket: &UdpSocket, remote: SocketAddr) {
     let _ = match remote {
         SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
@@ -210,14 +244,30 @@ async fn connect(
     id: ConnectionId,
     server: &ServerAddress,
 ) -> Result<(TcpStream, Flow), MeetError> {
-    let refused = |_| MeetError::NoAnswer { server: server.to_string(), transport: "tcp" };
+    let refused = |_| MeetError::NoAnswer {
+        server: server.to_string(),
+        transport: "tcp",
+    };
     let stream = match timeout(limits::CONNECT_WAIT, TcpStream::connect(remote)).await {
         Ok(stream) => stream.map_err(refused)?,
-        Err(_) => return Err(MeetError::NoAnswer { server: server.to_string(), transport: "tcp" }),
+        Err(_) => {
+            return Err(MeetError::NoAnswer {
+                server: server.to_string(),
+                transport: "tcp",
+            });
+        }
     };
     let local = stream.local_addr().map_err(refused)?;
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY");
     }
-    Ok((stream, Flow { transport: Transport::Tcp, local, remote, connection: Some(id) }))
+    Ok((
+        stream,
+        Flow {
+            transport: Transport::Tcp,
+            local,
+            remote,
+            connection: Some(id),
+        },
+    ))
 }

@@ -69,7 +69,10 @@ pub fn list(direction: Direction) -> Result<Vec<DeviceName>, MediaError> {
 }
 
 fn all(host: &cpal::Host, direction: Direction) -> Result<Vec<cpal::Device>, MediaError> {
-    let failed = |source| MediaError::Devices { kind: direction.as_str(), source };
+    let failed = |source| MediaError::Devices {
+        kind: direction.as_str(),
+        source,
+    };
     Ok(match direction {
         Direction::In => host.input_devices().map_err(failed)?.collect(),
         Direction::Out => host.output_devices().map_err(failed)?.collect(),
@@ -79,8 +82,10 @@ fn all(host: &cpal::Host, direction: Direction) -> Result<Vec<cpal::Device>, Med
 /// Finds a device: the default, or the first whose id is the name, or whose label contains it.
 fn find(direction: Direction, name: Option<&str>) -> Result<cpal::Device, MediaError> {
     let host = cpal::default_host();
-    let missing =
-        || MediaError::NoDevice { kind: direction.as_str(), name: name.unwrap_or("default").to_owned() };
+    let missing = || MediaError::NoDevice {
+        kind: direction.as_str(),
+        name: name.unwrap_or("default").to_owned(),
+    };
     let Some(name) = name else {
         return match direction {
             Direction::In => host.default_input_device(),
@@ -161,7 +166,11 @@ impl Microphone {
     /// Opens the default microphone, or one by its name.
     pub fn open(name: Option<&str>) -> Result<Self, MediaError> {
         let device = find(Direction::In, name)?;
-        let failed = |source| MediaError::Open { kind: "microphone", name: device.to_string(), source };
+        let failed = |source| MediaError::Open {
+            kind: "microphone",
+            name: device.to_string(),
+            source,
+        };
         let supported = device.default_input_config().map_err(failed)?;
         let (producer, ring) = RingBuffer::new(DEVICE_RING_SAMPLES);
         let lost = Lost::default();
@@ -174,7 +183,12 @@ impl Microphone {
             SampleFormat::U16 => capture::<u16>(&device, config, producer, &lost),
             SampleFormat::I32 => capture::<i32>(&device, config, producer, &lost),
             SampleFormat::U8 => capture::<u8>(&device, config, producer, &lost),
-            _ => return Err(MediaError::Format { name: device.to_string(), format: format.to_string() }),
+            _ => {
+                return Err(MediaError::Format {
+                    name: device.to_string(),
+                    format: format.to_string(),
+                });
+            }
         }
         .map_err(failed)?;
         stream.play().map_err(failed)?;
@@ -205,9 +219,14 @@ impl Source for Microphone {
             }
             filled -= surplus;
         }
-        self.running = if self.running { filled >= need } else { filled >= need + self.target };
+        self.running = if self.running {
+            filled >= need
+        } else {
+            filled >= need + self.target
+        };
         if self.running {
-            self.elastic.steer((filled as f64 - (need + self.target) as f64) / f64::from(self.rate));
+            self.elastic
+                .steer((filled as f64 - (need + self.target) as f64) / f64::from(self.rate));
             if let Some(input) = self.input.get_mut(..need) {
                 for sample in input.iter_mut() {
                     *sample = self.ring.pop().unwrap_or(0.0);
@@ -252,7 +271,11 @@ impl Loudspeaker {
     /// Opens the default loudspeaker, or one by its name.
     pub fn open(name: Option<&str>) -> Result<Self, MediaError> {
         let device = find(Direction::Out, name)?;
-        let failed = |source| MediaError::Open { kind: "loudspeaker", name: device.to_string(), source };
+        let failed = |source| MediaError::Open {
+            kind: "loudspeaker",
+            name: device.to_string(),
+            source,
+        };
         let supported = device.default_output_config().map_err(failed)?;
         let (ring, consumer) = RingBuffer::new(DEVICE_RING_SAMPLES);
         let lost = Lost::default();
@@ -265,14 +288,28 @@ impl Loudspeaker {
             SampleFormat::U16 => playback::<u16>(&device, config, consumer, target, &lost),
             SampleFormat::I32 => playback::<i32>(&device, config, consumer, target, &lost),
             SampleFormat::U8 => playback::<u8>(&device, config, consumer, target, &lost),
-            _ => return Err(MediaError::Format { name: device.to_string(), format: format.to_string() }),
+            _ => {
+                return Err(MediaError::Format {
+                    name: device.to_string(),
+                    format: format.to_string(),
+                });
+            }
         }
         .map_err(failed)?;
         stream.play().map_err(failed)?;
         let rate = config.sample_rate;
         let elastic = ElasticResampler::to_device(rate, TICK_SAMPLES)?;
         let output = vec![0.0; elastic.gives_at_most()];
-        Ok(Self { ring, elastic, target, rate, output, lost, told: false, stream: Some(stream) })
+        Ok(Self {
+            ring,
+            elastic,
+            target,
+            rate,
+            output,
+            lost,
+            told: false,
+            stream: Some(stream),
+        })
     }
 }
 
@@ -288,7 +325,8 @@ impl Sink for Loudspeaker {
             // The device stands still or is far behind: what is waiting is already too late.
             return Ok(());
         }
-        self.elastic.steer((filled as f64 - self.target as f64) / f64::from(self.rate));
+        self.elastic
+            .steer((filled as f64 - self.target as f64) / f64::from(self.rate));
         let written = self.elastic.process(frame, &mut self.output)?;
         for sample in self.output.iter().take(written) {
             if self.ring.push(*sample).is_err() {
@@ -359,7 +397,11 @@ where
     let on_data = move |data: &mut [T], _: &cpal::OutputCallbackInfo| {
         health.works();
         // After it ran dry the ring fills up to its target again, else every callback would crackle.
-        running = if running { ring.slots() > 0 } else { ring.slots() >= target };
+        running = if running {
+            ring.slots() > 0
+        } else {
+            ring.slots() >= target
+        };
         for frame in data.chunks_mut(channels) {
             let sample = if running { ring.pop().unwrap_or(0.0) } else { 0.0 };
             frame.fill(T::from_sample(sample));

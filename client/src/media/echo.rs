@@ -46,7 +46,10 @@ impl EchoCanceller {
             .capture_config(StreamConfig::new(PCM_RATE, 1))
             .render_config(StreamConfig::new(PCM_RATE, 1))
             .build();
-        Self { processing, frame: [0.0; FRAME] }
+        Self {
+            processing,
+            frame: [0.0; FRAME],
+        }
     }
 
     /// What goes to the loudspeaker; whole frames of 10 ms.
@@ -86,7 +89,12 @@ mod tests {
 
     impl Voice {
         fn new(seed: u64) -> Self {
-            Self { n: 0, phase: 0.0, state: [0.0; 4], seed }
+            Self {
+                n: 0,
+                phase: 0.0,
+                state: [0.0; 4],
+                seed,
+            }
         }
 
         fn fill(&mut self, frame: &mut [f32]) {

@@ -168,7 +168,10 @@ impl Engine {
             .name("media".to_owned())
             .spawn(move || worker.run(&inbox))
             .map_err(|source| MediaError::Thread { source })?;
-        Ok(Self { commands: Some(commands), thread: Some(thread) })
+        Ok(Self {
+            commands: Some(commands),
+            thread: Some(thread),
+        })
     }
 
     /// Tells the thread something; lost only when 64 commands wait already.
@@ -279,7 +282,13 @@ impl Worker {
                 PollFd::new(self.sockets.rtp.as_fd(), PollFlags::POLLIN),
                 PollFd::new(self.sockets.rtcp.as_fd(), PollFlags::POLLIN),
             ];
-            if ppoll(&mut ready, Some(TimeSpec::from_duration(left)), Some(SigSet::all())).is_err() {
+            if ppoll(
+                &mut ready,
+                Some(TimeSpec::from_duration(left)),
+                Some(SigSet::all()),
+            )
+            .is_err()
+            {
                 std::thread::sleep(left.min(Duration::from_millis(1)));
             }
         }
@@ -360,7 +369,11 @@ impl Worker {
             sent: stats.sent_packets,
             received: stats.received_packets,
             lost: stats.lost,
-            loss_percent: if expected == 0 { 0.0 } else { lost as f32 * 100.0 / expected as f32 },
+            loss_percent: if expected == 0 {
+                0.0
+            } else {
+                lost as f32 * 100.0 / expected as f32
+            },
             remote_loss_percent: stats.remote_fraction_lost.map(|share| share * 100.0),
             jitter_ms: millis(stats.jitter),
             delay_ms: millis(jitter.delay),

@@ -43,12 +43,24 @@ fn parts(
         receiving: true,
     };
     let seed = [remote.port() as u8; 32];
-    EngineParts { plan, sockets, source, sink, echo: None, muted: false, cname: "test".into(), seed }
+    EngineParts {
+        plan,
+        sockets,
+        source,
+        sink,
+        echo: None,
+        muted: false,
+        cname: "test".into(),
+        seed,
+    }
 }
 
 /// Waits for an event, with a deadline.
 fn wait_for(events: &mut mpsc::Receiver<EngineEvent>, mut wanted: impl FnMut(&EngineEvent) -> bool) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     runtime.block_on(async {
         loop {
@@ -63,7 +75,10 @@ fn wait_for(events: &mut mpsc::Receiver<EngineEvent>, mut wanted: impl FnMut(&En
 
 fn read(path: &Path) -> Vec<f32> {
     let mut reader = hound::WavReader::open(path).unwrap();
-    reader.samples::<i16>().map(|sample| f32::from(sample.unwrap()) / 32_768.0).collect()
+    reader
+        .samples::<i16>()
+        .map(|sample| f32::from(sample.unwrap()) / 32_768.0)
+        .collect()
 }
 
 #[test]
@@ -86,12 +101,18 @@ fn one_thread_hears_the_other_and_digits_and_statistics_come() {
     let (to_one, to_other) = (one.address(), other.address());
     let (sender, _kept) = mpsc::channel(256);
     let (listener, mut events) = mpsc::channel(256);
-    let speaking =
-        Engine::start(parts(one, to_other, Box::new(Tone::new(620.0)), Box::new(Nowhere)), sender).unwrap();
+    let speaking = Engine::start(
+        parts(one, to_other, Box::new(Tone::new(620.0)), Box::new(Nowhere)),
+        sender,
+    )
+    .unwrap();
     let sink = Box::new(WavSink::create(&path).unwrap());
     let hearing = Engine::start(parts(other, to_one, Box::new(Silence), sink), listener).unwrap();
 
-    wait_for(&mut events, |event| matches!(event, EngineEvent::Levels { heard_db, .. } if *heard_db > -30.0));
+    wait_for(
+        &mut events,
+        |event| matches!(event, EngineEvent::Levels { heard_db, .. } if *heard_db > -30.0),
+    );
     let mut full_seconds = 0;
     wait_for(&mut events, |event| {
         if let EngineEvent::Stats(line) = event
@@ -102,14 +123,22 @@ fn one_thread_hears_the_other_and_digits_and_statistics_come() {
         full_seconds == 2
     });
     speaking.tell(EngineCommand::Digit('9'));
-    wait_for(&mut events, |event| matches!(event, EngineEvent::Digit { digit: '9', .. }));
+    wait_for(&mut events, |event| {
+        matches!(event, EngineEvent::Digit { digit: '9', .. })
+    });
     speaking.tell(EngineCommand::Mute(true));
-    wait_for(&mut events, |event| matches!(event, EngineEvent::Levels { heard_db, .. } if *heard_db < -50.0));
+    wait_for(
+        &mut events,
+        |event| matches!(event, EngineEvent::Levels { heard_db, .. } if *heard_db < -50.0),
+    );
     drop(hearing);
     drop(speaking);
     let heard = read(&path);
     // Windows of 100 ms: on a busy machine a late tick shifts the phase between two of them, and no more.
-    let clean = heard.chunks_exact(4_800).filter(|window| tone_share(window, 620.0, 48_000) > 0.9).count();
+    let clean = heard
+        .chunks_exact(4_800)
+        .filter(|window| tone_share(window, 620.0, 48_000) > 0.9)
+        .count();
     assert!(clean >= 10, "{clean} of {} windows", heard.len() / 4_800);
 }
 
@@ -121,11 +150,22 @@ fn a_stopped_thread_leaves_its_ports_and_a_valid_file() {
     let address = pair.address();
     let (sender, mut events) = mpsc::channel(256);
     let sink = Box::new(WavSink::create(&path).unwrap());
-    let engine = Engine::start(parts(pair, "127.0.0.1:9".parse().unwrap(), Box::new(Silence), sink), sender).unwrap();
+    let engine = Engine::start(
+        parts(pair, "127.0.0.1:9".parse().unwrap(), Box::new(Silence), sink),
+        sender,
+    )
+    .unwrap();
     wait_for(&mut events, |event| matches!(event, EngineEvent::Stats(_)));
     let stopping = Instant::now();
     drop(engine);
-    assert!(stopping.elapsed() < Duration::from_millis(500), "{:?}", stopping.elapsed());
-    assert!(std::net::UdpSocket::bind(address).is_ok(), "the port is free again");
+    assert!(
+        stopping.elapsed() < Duration::from_millis(500),
+        "{:?}",
+        stopping.elapsed()
+    );
+    assert!(
+        std::net::UdpSocket::bind(address).is_ok(),
+        "the port is free again"
+    );
     assert!(read(&path).len() >= 40_000);
 }

@@ -93,7 +93,9 @@ pub enum MediaError {
     #[error("the echo canceller refused a frame")]
     Echo,
     /// A device was asked for and this build has none.
-    #[error("this build has no sound devices (feature `devices`): use --mic none|tone|file:… and --speaker none|file:…")]
+    #[error(
+        "this build has no sound devices (feature `devices`): use --mic none|tone|file:… and --speaker none|file:…"
+    )]
     NoDevices,
     /// No such device.
     #[error("there is no {kind} {name:?}: see `meet devices`, or use --mic none / --speaker none")]
@@ -114,7 +116,9 @@ pub enum MediaError {
     },
     /// A device cannot be opened.
     #[cfg(feature = "devices")]
-    #[error("the {kind} {name:?} cannot be opened: {source}; another program may hold it, see `meet devices`")]
+    #[error(
+        "the {kind} {name:?} cannot be opened: {source}; another program may hold it, see `meet devices`"
+    )]
     Open {
         /// Microphone or loudspeaker.
         kind: &'static str,

@@ -60,7 +60,9 @@ pub fn open(
         SpeakerSpec::Default => loudspeaker(None)?,
         SpeakerSpec::Device(name) => loudspeaker(Some(name))?,
     };
-    let echo = (aec && source.is_microphone() && sink.is_loudspeaker()).then(canceller).flatten();
+    let echo = (aec && source.is_microphone() && sink.is_loudspeaker())
+        .then(canceller)
+        .flatten();
     if let Some(path) = record {
         sink = Box::new(Both::new(sink, Box::new(WavSink::create(path)?)));
     }
@@ -105,8 +107,13 @@ mod tests {
     fn files_and_tones_need_no_device_and_no_echo_canceller() {
         let folder = tempfile::tempdir().unwrap();
         let (heard, record) = (folder.path().join("heard.wav"), folder.path().join("record.wav"));
-        let mut sound =
-            open(&MicSpec::Tone(440.0), &SpeakerSpec::File(heard.clone()), Some(&record), true).unwrap();
+        let mut sound = open(
+            &MicSpec::Tone(440.0),
+            &SpeakerSpec::File(heard.clone()),
+            Some(&record),
+            true,
+        )
+        .unwrap();
         assert!(sound.echo.is_none());
         sound.sink.write(&[0.5; 960]).unwrap();
         sound.sink.finish().unwrap();
@@ -117,7 +124,10 @@ mod tests {
 
     #[test]
     fn a_missing_file_is_told_by_name() {
-        let mic = MicSpec::File { path: "/nowhere/x.wav".into(), repeat: false };
+        let mic = MicSpec::File {
+            path: "/nowhere/x.wav".into(),
+            repeat: false,
+        };
         let error = open(&mic, &SpeakerSpec::None, None, true).err().unwrap();
         assert!(error.to_string().contains("/nowhere/x.wav"));
     }

@@ -47,7 +47,9 @@ pub struct StreamPlan {
 impl StreamPlan {
     /// The plan that an exchange of offer and answer means.
     pub fn from_negotiated(audio: &NegotiatedAudio) -> Result<Self, MediaError> {
-        let unknown = || MediaError::Codec { name: audio.send.encoding.clone() };
+        let unknown = || MediaError::Codec {
+            name: audio.send.encoding.clone(),
+        };
         let codec = kind_of(&audio.send).ok_or_else(unknown)?;
         let payload_type = PayloadType::new(audio.send.payload_type).ok_or_else(unknown)?;
         let receive: Vec<_> = audio
@@ -55,9 +57,8 @@ impl StreamPlan {
             .iter()
             .filter_map(|format| Some((PayloadType::new(format.payload_type)?, kind_of(format)?)))
             .collect();
-        let event = |(number, clock): &(u8, u32)| {
-            Some((PayloadType::new(*number)?, SampleRate::new(*clock)?))
-        };
+        let event =
+            |(number, clock): &(u8, u32)| Some((PayloadType::new(*number)?, SampleRate::new(*clock)?));
         let clock = codec.rtp_clock_rate().hertz();
         // One clock for sound and digits, else the timestamps of one SSRC would disagree.
         let send_events = audio
@@ -66,7 +67,11 @@ impl StreamPlan {
             .find(|(_, rate)| *rate == clock)
             .or_else(|| audio.telephone_events.first());
         let enabled = !audio.disabled;
-        let mut opus = OpusConfig { dtx: audio.opus.usedtx, cbr: audio.opus.cbr, ..OpusConfig::default() };
+        let mut opus = OpusConfig {
+            dtx: audio.opus.usedtx,
+            cbr: audio.opus.cbr,
+            ..OpusConfig::default()
+        };
         opus.fec = audio.opus.useinbandfec;
         if let Some(most) = audio.opus.maxaveragebitrate {
             opus.bitrate = opus.bitrate.min(most.max(6_000));
@@ -91,7 +96,9 @@ impl StreamPlan {
     /// Every payload type that may arrive.
     pub fn payload_types(&self) -> PayloadTypes {
         let sound = self.receive.iter().map(|(payload_type, _)| *payload_type);
-        sound.chain(self.receive_events.iter().map(|(payload_type, _)| *payload_type)).collect()
+        sound
+            .chain(self.receive_events.iter().map(|(payload_type, _)| *payload_type))
+            .collect()
     }
 }
 

@@ -125,7 +125,10 @@ impl Receiver {
                 let cut = (frame.shorten * per_clock) as usize;
                 let wanted = ((frame.duration * per_clock) as usize).min(LONGEST);
                 let decoded = self.decoder.decode(frame.payload, &mut self.scratch);
-                (decoded.unwrap_or_else(|_| conceal(&mut self.decoder, &mut self.scratch, wanted)), cut)
+                (
+                    decoded.unwrap_or_else(|_| conceal(&mut self.decoder, &mut self.scratch, wanted)),
+                    cut,
+                )
             }
             Pull::Lost { duration, fec } => {
                 let wanted = ((duration * per_clock) as usize).min(LONGEST);
@@ -133,7 +136,10 @@ impl Receiver {
                     (Some(next), Some(out)) => self.decoder.decode_fec(next, out).ok(),
                     _ => None,
                 };
-                (rebuilt.unwrap_or_else(|| conceal(&mut self.decoder, &mut self.scratch, wanted)), 0)
+                (
+                    rebuilt.unwrap_or_else(|| conceal(&mut self.decoder, &mut self.scratch, wanted)),
+                    0,
+                )
             }
             Pull::Hold => (conceal(&mut self.decoder, &mut self.scratch, lacking), 0),
             Pull::Silence => {
@@ -150,7 +156,9 @@ impl Receiver {
     /// Appends what was decoded. A frame that must lose `cut` samples gives its last ones away: they are kept
     /// and faded into the beginning of the frame behind it, so that no edge is heard.
     fn keep(&mut self, written: usize, cut: usize) {
-        let Some(decoded) = self.scratch.get_mut(..written) else { return };
+        let Some(decoded) = self.scratch.get_mut(..written) else {
+            return;
+        };
         if !self.blend.is_empty() {
             let length = self.blend.len().min(decoded.len()).max(1) as f32;
             for (n, (old, new)) in self.blend.iter().zip(decoded.iter_mut()).enumerate() {
@@ -191,7 +199,9 @@ fn jitter_of(kind: CodecKind) -> JitterConfig {
 fn conceal(decoder: &mut AudioDecoder, scratch: &mut [f32], wanted: usize) -> usize {
     let step = if decoder.kind() == CodecKind::Opus { 120 } else { 1 };
     let wanted = (wanted.div_ceil(step) * step).min(LONGEST);
-    let Some(out) = scratch.get_mut(..wanted) else { return 0 };
+    let Some(out) = scratch.get_mut(..wanted) else {
+        return 0;
+    };
     if decoder.conceal(out).is_err() {
         out.fill(0.0);
     }

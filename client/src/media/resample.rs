@@ -5,8 +5,8 @@
 
 use rubato::audioadapter_buffers::direct::InterleavedSlice;
 use rubato::{
-    Adjustable, Async, Fft, FixedAsync, FixedSync, PolynomialDegree, Resampler,
-    SincInterpolationParameters, SincInterpolationType, WindowFunction,
+    Adjustable, Async, Fft, FixedAsync, FixedSync, PolynomialDegree, Resampler, SincInterpolationParameters,
+    SincInterpolationType, WindowFunction,
 };
 
 use super::MediaError;
@@ -36,10 +36,14 @@ impl FixedResampler {
                 .map_err(|_| MediaError::Rate { from, to })?;
             Some(fft)
         };
-        let (chunk_in, chunk_out) = inner
-            .as_ref()
-            .map_or((chunk_in, chunk_out), |fft| (fft.input_frames_next(), fft.output_frames_next()));
-        Ok(Self { inner, chunk_in, chunk_out })
+        let (chunk_in, chunk_out) = inner.as_ref().map_or((chunk_in, chunk_out), |fft| {
+            (fft.input_frames_next(), fft.output_frames_next())
+        });
+        Ok(Self {
+            inner,
+            chunk_in,
+            chunk_out,
+        })
     }
 
     /// Samples that [`Self::process`] takes.
@@ -143,7 +147,10 @@ fn run<R: Resampler<f32>>(inner: &mut R, input: &[f32], output: &mut [f32]) -> R
     let length = output.len();
     let from = InterleavedSlice::new(input, 1, input.len()).map_err(|_| MediaError::Chunk)?;
     let mut to = InterleavedSlice::new_mut(output, 1, length).map_err(|_| MediaError::Chunk)?;
-    inner.process_into_buffer(&from, &mut to, None).map(|(_, written)| written).map_err(|_| MediaError::Chunk)
+    inner
+        .process_into_buffer(&from, &mut to, None)
+        .map(|(_, written)| written)
+        .map_err(|_| MediaError::Chunk)
 }
 
 /// A whole clip at once (for WAV files), without the filter's start-up delay.
@@ -157,8 +164,7 @@ pub fn whole_clip(samples: Vec<f32>, from: u32) -> Result<Vec<f32>, MediaError> 
     }
     let mut fft = Fft::<f32>::new(from as usize, PCM_RATE as usize, 1_024, 1, FixedSync::Both)
         .map_err(|_| MediaError::Rate { from, to: PCM_RATE })?;
-    let input =
-        InterleavedSlice::new(&samples, 1, samples.len()).map_err(|_| MediaError::Chunk)?;
+    let input = InterleavedSlice::new(&samples, 1, samples.len()).map_err(|_| MediaError::Chunk)?;
     let mut output = vec![0.0; fft.process_all_needed_output_len(samples.len())];
     let length = output.len();
     let mut to = InterleavedSlice::new_mut(&mut output, 1, length).map_err(|_| MediaError::Chunk)?;
@@ -192,7 +198,11 @@ mod tests {
             }
             let steady = &heard[9_600..];
             assert!(tone_share(steady, 1_000.0, 48_000) > 0.98, "at {rate}");
-            assert!((level_db(steady) + 9.03).abs() < 0.3, "at {rate}: {}", level_db(steady));
+            assert!(
+                (level_db(steady) + 9.03).abs() < 0.3,
+                "at {rate}: {}",
+                level_db(steady)
+            );
         }
     }
 
@@ -200,8 +210,9 @@ mod tests {
     fn an_image_above_the_narrow_band_is_filtered() {
         // FACTS: zero-stuffing without a filter leaves an image of 1 kHz at 7 kHz.
         let mut up = FixedResampler::new(8_000, 48_000).unwrap();
-        let narrow: Vec<f32> =
-            (0..16_000).map(|n| (n as f32 * std::f32::consts::TAU / 8.0).sin() * 0.5).collect();
+        let narrow: Vec<f32> = (0..16_000)
+            .map(|n| (n as f32 * std::f32::consts::TAU / 8.0).sin() * 0.5)
+            .collect();
         let mut heard = Vec::new();
         for chunk in narrow.chunks_exact(up.chunk_in()) {
             let mut wide = vec![0.0; up.chunk_out()];
@@ -231,13 +242,17 @@ mod tests {
             }
         }
         assert!(lowest > 0.0, "starved: {lowest}");
-        assert!((fill - target).abs() < 882.0, "settled {fill} samples, target {target}");
+        assert!(
+            (fill - target).abs() < 882.0,
+            "settled {fill} samples, target {target}"
+        );
     }
 
     #[test]
     fn a_clip_keeps_its_length_and_tone() {
-        let clip: Vec<f32> =
-            (0..22_050).map(|n| (n as f32 * std::f32::consts::TAU * 500.0 / 22_050.0).sin() * 0.5).collect();
+        let clip: Vec<f32> = (0..22_050)
+            .map(|n| (n as f32 * std::f32::consts::TAU * 500.0 / 22_050.0).sin() * 0.5)
+            .collect();
         let out = whole_clip(clip, 22_050).unwrap();
         assert!(out.len().abs_diff(48_000) < 50, "{}", out.len());
         assert!(tone_share(&out, 500.0, 48_000) > 0.98);

@@ -17,7 +17,11 @@ pub struct Oscillator {
 impl Oscillator {
     /// A sine of this frequency at [`PCM_RATE`].
     pub fn new(hertz: f32, amplitude: f32) -> Self {
-        Self { phase: 0.0, step: TAU * f64::from(hertz) / f64::from(PCM_RATE), amplitude }
+        Self {
+            phase: 0.0,
+            step: TAU * f64::from(hertz) / f64::from(PCM_RATE),
+            amplitude,
+        }
     }
 
     /// Writes the next samples.
@@ -51,7 +55,10 @@ pub struct Gain {
 impl Gain {
     /// A constant factor.
     pub fn new(factor: f32) -> Self {
-        Self { now: factor, wanted: factor }
+        Self {
+            now: factor,
+            wanted: factor,
+        }
     }
 
     /// The factor to reach with the next frame.

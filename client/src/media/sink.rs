@@ -58,36 +58,57 @@ impl WavSink {
             bits_per_sample: 16,
             sample_format: hound::SampleFormat::Int,
         };
-        let writer = hound::WavWriter::create(path, spec)
-            .map_err(|source| MediaError::Wav { path: path.to_owned(), source })?;
-        let mut sink = Self { path: path.to_owned(), writer: Some(writer), unflushed: 0 };
+        let writer = hound::WavWriter::create(path, spec).map_err(|source| MediaError::Wav {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut sink = Self {
+            path: path.to_owned(),
+            writer: Some(writer),
+            unflushed: 0,
+        };
         sink.flush()?;
         Ok(sink)
     }
 
     fn flush(&mut self) -> Result<(), MediaError> {
         self.unflushed = 0;
-        let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.flush().map_err(|source| MediaError::Wav { path: self.path.clone(), source })
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
+        writer.flush().map_err(|source| MediaError::Wav {
+            path: self.path.clone(),
+            source,
+        })
     }
 }
 
 impl Sink for WavSink {
     fn write(&mut self, frame: &[f32]) -> Result<(), MediaError> {
-        let Some(writer) = &mut self.writer else { return Ok(()) };
+        let Some(writer) = &mut self.writer else {
+            return Ok(());
+        };
         for sample in frame {
             let value = (sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16;
-            writer.write_sample(value).map_err(|source| MediaError::Wav { path: self.path.clone(), source })?;
+            writer.write_sample(value).map_err(|source| MediaError::Wav {
+                path: self.path.clone(),
+                source,
+            })?;
         }
         self.unflushed += frame.len();
-        if self.unflushed as u64 >= WAV_FLUSH.as_secs() * u64::from(PCM_RATE) { self.flush() } else { Ok(()) }
+        if self.unflushed as u64 >= WAV_FLUSH.as_secs() * u64::from(PCM_RATE) {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn finish(&mut self) -> Result<(), MediaError> {
         match self.writer.take() {
-            Some(writer) => {
-                writer.finalize().map_err(|source| MediaError::Wav { path: self.path.clone(), source })
-            }
+            Some(writer) => writer.finalize().map_err(|source| MediaError::Wav {
+                path: self.path.clone(),
+                source,
+            }),
             None => Ok(()),
         }
     }
@@ -132,7 +153,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("heard.wav");
         let mut sink = WavSink::create(&path).unwrap();
-        assert_eq!(hound::WavReader::open(&path).unwrap().duration(), 0, "valid from the start");
+        assert_eq!(
+            hound::WavReader::open(&path).unwrap().duration(),
+            0,
+            "valid from the start"
+        );
         let mut tone = Oscillator::new(440.0, 0.5);
         let mut frame = [0.0; 960];
         for _ in 0..120 {
@@ -142,9 +167,15 @@ mod tests {
         // A kill runs no destructor.
         std::mem::forget(sink);
         let mut reader = hound::WavReader::open(&path).unwrap();
-        assert!(reader.duration() >= 96_000, "two whole seconds at least, got {}", reader.duration());
-        let heard: Vec<f32> =
-            reader.samples::<i16>().map(|s| f32::from(s.unwrap()) / 32_768.0).collect();
+        assert!(
+            reader.duration() >= 96_000,
+            "two whole seconds at least, got {}",
+            reader.duration()
+        );
+        let heard: Vec<f32> = reader
+            .samples::<i16>()
+            .map(|s| f32::from(s.unwrap()) / 32_768.0)
+            .collect();
         assert!(tone_share(&heard, 440.0, 48_000) > 0.98);
     }
 
@@ -159,6 +190,9 @@ mod tests {
         sink.finish().unwrap();
         let mut reader = hound::WavReader::open(&path).unwrap();
         assert_eq!(reader.duration(), 7 * 960);
-        assert!(reader.samples::<i16>().all(|s| s.unwrap() == i16::MAX), "too loud is limited, not wrapped");
+        assert!(
+            reader.samples::<i16>().all(|s| s.unwrap() == i16::MAX),
+            "too loud is limited, not wrapped"
+        );
     }
 }

@@ -71,18 +71,26 @@ pub struct WavSource {
 impl WavSource {
     /// Reads a whole file of any rate, width and number of channels.
     pub fn open(path: &Path, repeat: bool) -> Result<Self, MediaError> {
-        let file = |source| MediaError::Wav { path: path.to_owned(), source };
+        let file = |source| MediaError::Wav {
+            path: path.to_owned(),
+            source,
+        };
         let mut reader = hound::WavReader::open(path).map_err(file)?;
         let spec = reader.spec();
         let channels = usize::from(spec.channels.max(1));
         if u64::from(reader.duration()) > WAV_SECONDS * u64::from(spec.sample_rate.max(1)) {
-            return Err(MediaError::WavTooLong { path: path.to_owned(), seconds: WAV_SECONDS });
+            return Err(MediaError::WavTooLong {
+                path: path.to_owned(),
+                seconds: WAV_SECONDS,
+            });
         }
         let interleaved: Vec<f32> = match spec.sample_format {
             hound::SampleFormat::Float => reader.samples::<f32>().collect::<Result<_, _>>().map_err(file)?,
             hound::SampleFormat::Int => {
                 let scale = 1.0 / (1_u64 << (u32::from(spec.bits_per_sample.clamp(1, 32)) - 1)) as f32;
-                let scaled = reader.samples::<i32>().map(|sample| sample.map(|value| value as f32 * scale));
+                let scaled = reader
+                    .samples::<i32>()
+                    .map(|sample| sample.map(|value| value as f32 * scale));
                 scaled.collect::<Result<_, _>>().map_err(file)?
             }
         };
@@ -90,7 +98,11 @@ impl WavSource {
             .chunks_exact(channels)
             .map(|frame| frame.iter().sum::<f32>() / channels as f32)
             .collect();
-        Ok(Self { samples: whole_clip(mono, spec.sample_rate)?, next: 0, repeat })
+        Ok(Self {
+            samples: whole_clip(mono, spec.sample_rate)?,
+            next: 0,
+            repeat,
+        })
     }
 }
 
@@ -107,7 +119,11 @@ impl Source for WavSource {
             *sample = self.samples.get(self.next).copied().unwrap_or(0.0);
             self.next = self.next.saturating_add(1);
         }
-        if self.next > self.samples.len() && !self.repeat { SourceState::Ended } else { SourceState::Live }
+        if self.next > self.samples.len() && !self.repeat {
+            SourceState::Ended
+        } else {
+            SourceState::Live
+        }
     }
 }
 
@@ -118,7 +134,11 @@ mod tests {
 
     fn write(path: &Path, spec: hound::WavSpec, seconds: f32, hertz: f32) {
         let mut writer = hound::WavWriter::create(path, spec).unwrap();
-        let full = if spec.bits_per_sample == 8 { 127.0 } else { 2_f32.powi(i32::from(spec.bits_per_sample) - 1) };
+        let full = if spec.bits_per_sample == 8 {
+            127.0
+        } else {
+            2_f32.powi(i32::from(spec.bits_per_sample) - 1)
+        };
         for n in 0..(spec.sample_rate as f32 * seconds) as u32 {
             let value = (n as f32 * std::f32::consts::TAU * hertz / spec.sample_rate as f32).sin() * 0.5;
             for _ in 0..spec.channels {
@@ -141,7 +161,12 @@ mod tests {
             (16_000, 6, 32, hound::SampleFormat::Float),
         ] {
             let path = folder.path().join(format!("{rate}-{bits}.wav"));
-            let spec = hound::WavSpec { channels, sample_rate: rate, bits_per_sample: bits, sample_format: format };
+            let spec = hound::WavSpec {
+                channels,
+                sample_rate: rate,
+                bits_per_sample: bits,
+                sample_format: format,
+            };
             write(&path, spec, 1.0, 500.0);
             let mut source = WavSource::open(&path, false).unwrap();
             let (mut heard, mut ticks) = (Vec::new(), 0);

@@ -127,7 +127,10 @@ impl AudioStream {
     pub fn play(&mut self, now: Instant, out: &mut [f32]) -> Result<(), MediaError> {
         self.keys.on_timeout(now);
         while let Some(key) = self.keys.poll() {
-            self.tell(StreamEvent::Digit { digit: key.event.digit(), duration: key.duration });
+            self.tell(StreamEvent::Digit {
+                digit: key.event.digit(),
+                duration: key.duration,
+            });
         }
         if !self.plan.receiving {
             out.fill(0.0);
@@ -148,9 +151,13 @@ impl AudioStream {
         self.transmitter.say(frame, &mut |packet: &Outgoing<'_>| {
             let mut bytes = [0_u8; DATAGRAM_BYTES];
             let header = session.next_header(packet.marker, packet.payload_type, packet.timestamp, &[]);
-            let Ok(length) = write_header(&mut bytes, &header) else { return };
+            let Ok(length) = write_header(&mut bytes, &header) else {
+                return;
+            };
             let end = length + packet.payload.len();
-            let (Some(to), Some(place)) = (destination, bytes.get_mut(length..end)) else { return };
+            let (Some(to), Some(place)) = (destination, bytes.get_mut(length..end)) else {
+                return;
+            };
             place.copy_from_slice(packet.payload);
             if let Some(datagram) = bytes.get(..end) {
                 out.send(Port::Rtp, to, datagram);
@@ -205,7 +212,9 @@ impl AudioStream {
     }
 
     fn receive_rtp(&mut self, from: SocketAddr, datagram: &[u8], arrival: Instant) {
-        let Ok(packet) = RtpPacket::parse(datagram) else { return };
+        let Ok(packet) = RtpPacket::parse(datagram) else {
+            return;
+        };
         match self.latch.offer(from, &packet, arrival) {
             Decision::Accept => {}
             Decision::Latched | Decision::Relatched { .. } => self.tell(StreamEvent::Heard { from }),
@@ -218,11 +227,17 @@ impl AudioStream {
                 verdict,
                 Verdict::Valid { .. } | Verdict::NewSource { .. } | Verdict::Restarted { .. }
             ) {
-                self.keys.on_packet(packet.payload(), packet.timestamp(), clock, arrival);
+                self.keys
+                    .on_packet(packet.payload(), packet.timestamp(), clock, arrival);
             }
             return;
         }
-        let Some(kind) = self.plan.receive.iter().find(|(known, _)| *known == payload_type).map(|(_, kind)| *kind)
+        let Some(kind) = self
+            .plan
+            .receive
+            .iter()
+            .find(|(known, _)| *known == payload_type)
+            .map(|(_, kind)| *kind)
         else {
             return;
         };
@@ -247,12 +262,16 @@ impl AudioStream {
     }
 
     fn receive_rtcp(&mut self, from: SocketAddr, datagram: &[u8], arrival: Instant) {
-        let sender = datagram.get(4..8).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+        let sender = datagram
+            .get(4..8)
+            .and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
         let sender = sender.map(|bytes| rtp_media::units::Ssrc(u32::from_be_bytes(bytes)));
         if !self.latch.offer_rtcp(from, sender) {
             return;
         }
-        let Ok(summary) = self.session.on_rtcp(datagram, arrival) else { return };
+        let Ok(summary) = self.session.on_rtcp(datagram, arrival) else {
+            return;
+        };
         if summary.bye {
             self.tell(StreamEvent::Goodbye);
         }
@@ -300,5 +319,8 @@ fn clock_of(
     events: &[(rtp_media::units::PayloadType, SampleRate)],
     payload_type: rtp_media::units::PayloadType,
 ) -> Option<SampleRate> {
-    events.iter().find(|(known, _)| *known == payload_type).map(|(_, clock)| *clock)
+    events
+        .iter()
+        .find(|(known, _)| *known == payload_type)
+        .map(|(_, clock)| *clock)
 }

@@ -15,7 +15,9 @@ const A: &str = "192.0.2.1:4000";
 const B: &str = "192.0.2.2:6000";
 
 fn plan(codec: CodecKind, remote: &str) -> StreamPlan {
-    let payload_type = codec.static_payload_type().unwrap_or(PayloadType::from_low_bits(96));
+    let payload_type = codec
+        .static_payload_type()
+        .unwrap_or(PayloadType::from_low_bits(96));
     let events = (PayloadType::from_low_bits(101), codec.rtp_clock_rate());
     StreamPlan {
         codec,
@@ -81,7 +83,8 @@ impl Pair {
             self.one.say(&frame, self.now, wall, &mut self.wire).unwrap();
             for packet in std::mem::take(&mut self.wire.0) {
                 if arrives(self.sent) {
-                    self.other.receive(A.parse().unwrap(), &packet, self.now + Duration::from_millis(1));
+                    self.other
+                        .receive(A.parse().unwrap(), &packet, self.now + Duration::from_millis(1));
                 }
                 self.sent += 1;
             }
@@ -108,7 +111,10 @@ fn a_tone_is_heard_in_every_codec_and_packet_length() {
             let share = tone_share(pair.last_second(), 440.0, 48_000);
             assert!(share > 0.9, "{codec:?} at {ptime_ms} ms: {share}");
             let level = level_db(pair.last_second());
-            assert!((level + 13.5).abs() < 2.0, "{codec:?} at {ptime_ms} ms: {level} dBFS");
+            assert!(
+                (level + 13.5).abs() < 2.0,
+                "{codec:?} at {ptime_ms} ms: {level} dBFS"
+            );
         }
     }
 }
@@ -146,7 +152,10 @@ fn the_delay_comes_back_after_a_stall() {
     }
     pair.run(50, |_| true);
     let after = pair.other.jitter().delay;
-    assert!(after < before + Duration::from_millis(60), "{before:?} became {after:?}");
+    assert!(
+        after < before + Duration::from_millis(60),
+        "{before:?} became {after:?}"
+    );
     // Frames were blended away in that second; in the next one nothing is left of it.
     pair.run(50, |_| true);
     assert!(tone_share(pair.last_second(), 440.0, 48_000) > 0.95);
@@ -178,12 +187,19 @@ fn hold_is_silence_and_resume_is_sound_with_the_same_stream() {
     let mut pair = Pair::of(CodecKind::Opus);
     pair.run(60, |_| true);
     let ssrc = pair.other.stats().remote_ssrc;
-    let held = StreamPlan { sending: false, ..plan(CodecKind::Opus, B) };
+    let held = StreamPlan {
+        sending: false,
+        ..plan(CodecKind::Opus, B)
+    };
     pair.one.update(held).unwrap();
     let sent = pair.one.stats().sent_packets;
     pair.run(60, |_| true);
     assert_eq!(pair.one.stats().sent_packets, sent, "nothing is sent on hold");
-    assert!(level_db(pair.last_second()) < -60.0, "{}", level_db(pair.last_second()));
+    assert!(
+        level_db(pair.last_second()) < -60.0,
+        "{}",
+        level_db(pair.last_second())
+    );
     pair.one.update(plan(CodecKind::Opus, B)).unwrap();
     pair.run(70, |_| true);
     assert!(tone_share(pair.last_second(), 440.0, 48_000) > 0.9);
@@ -204,10 +220,13 @@ fn a_stranger_is_not_heard() {
         let mut wire = Wire::default();
         foreign.say(&frame, pair.now, wall, &mut wire).unwrap();
         for packet in wire.0 {
-            pair.other.receive("198.51.100.9:9".parse().unwrap(), &packet, pair.now);
+            pair.other
+                .receive("198.51.100.9:9".parse().unwrap(), &packet, pair.now);
         }
-        pair.other.receive("198.51.100.9:9".parse().unwrap(), b"\x80", pair.now);
-        pair.other.receive("198.51.100.9:9".parse().unwrap(), b"", pair.now);
+        pair.other
+            .receive("198.51.100.9:9".parse().unwrap(), b"\x80", pair.now);
+        pair.other
+            .receive("198.51.100.9:9".parse().unwrap(), b"", pair.now);
         pair.run(1, |_| true);
     }
     assert!(tone_share(pair.last_second(), 1_000.0, 48_000) < 0.001);
@@ -225,7 +244,10 @@ fn with_dtx_silence_costs_few_packets() {
     let before = pair.one.stats().sent_packets;
     pair.run(100, |_| true);
     let sent = pair.one.stats().sent_packets - before;
-    assert!((4..=20).contains(&sent), "{sent} packets in two seconds of silence");
+    assert!(
+        (4..=20).contains(&sent),
+        "{sent} packets in two seconds of silence"
+    );
 }
 
 #[test]

@@ -113,7 +113,9 @@ impl Transmitter {
 
     /// Puts a digit in the queue; false when the peer takes none, or the queue is full, or it is no digit.
     pub fn digit(&mut self, digit: char) -> bool {
-        let Some(event) = Event::from_digit(digit) else { return false };
+        let Some(event) = Event::from_digit(digit) else {
+            return false;
+        };
         if self.events.is_none() || self.digits.len() >= DIGITS_QUEUED {
             return false;
         }
@@ -160,7 +162,9 @@ impl Transmitter {
         span: Duration,
         send: &mut dyn FnMut(&Outgoing<'_>),
     ) -> Result<(), MediaError> {
-        let Some(pcm) = self.waiting.get(..samples) else { return Ok(()) };
+        let Some(pcm) = self.waiting.get(..samples) else {
+            return Ok(());
+        };
         let length = self.encoder.encode(pcm, &mut self.payload)?;
         // RFC 7587 §3.1.3: where DTX was agreed, packets of up to two bytes need not be sent.
         if self.dtx && length <= 2 && self.quiet + span < DTX_PAUSE {
@@ -169,7 +173,9 @@ impl Transmitter {
         }
         let resumed = self.quiet > Duration::ZERO && length > 2;
         self.quiet = if length <= 2 { span } else { Duration::ZERO };
-        let Some(payload) = self.payload.get(..length) else { return Ok(()) };
+        let Some(payload) = self.payload.get(..length) else {
+            return Ok(());
+        };
         send(&Outgoing {
             marker: std::mem::take(&mut self.marker) || resumed,
             payload_type: self.payload_type,
@@ -192,11 +198,19 @@ impl Transmitter {
                 && self.sending
                 && let Some(event) = self.digits.pop_front()
             {
-                self.digit =
-                    Some(Sender::new(event, DIGIT_POWER, DIGIT_HELD, clock, self.timestamp, TICK));
+                self.digit = Some(Sender::new(
+                    event,
+                    DIGIT_POWER,
+                    DIGIT_HELD,
+                    clock,
+                    self.timestamp,
+                    TICK,
+                ));
             }
         }
-        let Some(sender) = &mut self.digit else { return false };
+        let Some(sender) = &mut self.digit else {
+            return false;
+        };
         match sender.next_packet() {
             Some(packet) => {
                 send(&Outgoing {

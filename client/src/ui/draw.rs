@@ -28,14 +28,18 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, color: bool, now: Insta
     frame.render_widget(Paragraph::new(header_line(model, color, now)), header);
     frame.render_widget(Paragraph::new(footer_line(model, area.width)), footer);
     if area.width >= 50 {
-        let [left, right] = Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(body);
+        let [left, right] =
+            Layout::horizontal([Constraint::Percentage(50), Constraint::Percentage(50)]).areas(body);
         people(frame, left, model, color);
         side(frame, right, model, color);
     } else {
         let meters = if body.height >= 8 { 4 } else { 2 };
         let [top, bottom] = Layout::vertical([Constraint::Min(1), Constraint::Length(meters)]).areas(body);
         people(frame, top, model, color);
-        frame.render_widget(Paragraph::new(meter_lines(model, color, usize::from(bottom.width))), bottom);
+        frame.render_widget(
+            Paragraph::new(meter_lines(model, color, usize::from(bottom.width))),
+            bottom,
+        );
     }
     if model.show_help {
         help(frame, area);
@@ -43,25 +47,40 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, color: bool, now: Insta
 }
 
 fn paint(color: bool, wanted: Color) -> Style {
-    if color { Style::new().fg(wanted) } else { Style::new() }
+    if color {
+        Style::new().fg(wanted)
+    } else {
+        Style::new()
+    }
 }
 
 fn header_line(model: &Model, color: bool, now: Instant) -> Line<'static> {
     let bold = Style::new().add_modifier(Modifier::BOLD);
     let (text, style) = match &model.phase {
         Phase::Waiting(what) => (what.clone(), paint(color, Color::Yellow)),
-        Phase::Rings(from) => (format!("{from} calls: enter to answer, q to refuse"), paint(color, Color::Yellow)),
+        Phase::Rings(from) => (
+            format!("{from} calls: enter to answer, q to refuse"),
+            paint(color, Color::Yellow),
+        ),
         Phase::InCall(room) => (room.clone(), paint(color, Color::Green)),
         Phase::Over(why) => (why.clone(), paint(color, Color::Red)),
     };
-    let mut spans = vec![Span::styled(" meet ", bold.add_modifier(Modifier::REVERSED)), Span::raw(" ")];
+    let mut spans = vec![
+        Span::styled(" meet ", bold.add_modifier(Modifier::REVERSED)),
+        Span::raw(" "),
+    ];
     spans.push(Span::styled(text, style.patch(bold)));
     if model.held {
         spans.push(Span::styled("  ON HOLD", paint(color, Color::Yellow).patch(bold)));
     }
     if let Some(elapsed) = model.elapsed(now) {
         let seconds = elapsed.as_secs();
-        spans.push(Span::raw(format!("  {:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)));
+        spans.push(Span::raw(format!(
+            "  {:02}:{:02}:{:02}",
+            seconds / 3_600,
+            seconds / 60 % 60,
+            seconds % 60
+        )));
     }
     Line::from(spans)
 }
@@ -69,7 +88,10 @@ fn header_line(model: &Model, color: bool, now: Instant) -> Line<'static> {
 fn footer_line(model: &Model, width: u16) -> Line<'static> {
     let mute = if model.muted { "m unmute" } else { "m mute" };
     let text = if width >= 60 {
-        format!(" {mute}   +/- volume {}%   s statistics   0-9*# digits   ? help   q leave", model.volume)
+        format!(
+            " {mute}   +/- volume {}%   s statistics   0-9*# digits   ? help   q leave",
+            model.volume
+        )
     } else {
         format!(" {mute}  +/- {}%  ? help  q leave", model.volume)
     };
@@ -77,11 +99,18 @@ fn footer_line(model: &Model, width: u16) -> Line<'static> {
 }
 
 fn people(frame: &mut Frame<'_>, area: Rect, model: &Model, color: bool) {
-    let block = Block::new().borders(Borders::ALL).title(format!(" people ({}) ", model.people.len()));
+    let block = Block::new()
+        .borders(Borders::ALL)
+        .title(format!(" people ({}) ", model.people.len()));
     let room = usize::from(block.inner(area).height);
     let skip = model.scroll.min(model.people.len().saturating_sub(room));
-    let lines: Vec<Line<'_>> =
-        model.people.iter().skip(skip).take(room).map(|person| person_line(person, color)).collect();
+    let lines: Vec<Line<'_>> = model
+        .people
+        .iter()
+        .skip(skip)
+        .take(room)
+        .map(|person| person_line(person, color))
+        .collect();
     frame.render_widget(Paragraph::new(lines).block(block), area);
 }
 
@@ -101,7 +130,11 @@ fn person_line(person: &Person, color: bool) -> Line<'_> {
     if person.status != "connected" {
         notes.push(person.status.as_str());
     }
-    let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
+    let notes = if notes.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", notes.join(", "))
+    };
     Line::from(vec![
         Span::styled(mark, style),
         Span::styled(person.name.as_str(), style),
@@ -111,8 +144,12 @@ fn person_line(person: &Person, color: bool) -> Line<'_> {
 
 fn side(frame: &mut Frame<'_>, area: Rect, model: &Model, color: bool) {
     let stats = if model.show_stats { 8 } else { 0 };
-    let [sound, figures, notices] =
-        Layout::vertical([Constraint::Length(6), Constraint::Length(stats), Constraint::Min(0)]).areas(area);
+    let [sound, figures, notices] = Layout::vertical([
+        Constraint::Length(6),
+        Constraint::Length(stats),
+        Constraint::Min(0),
+    ])
+    .areas(area);
     let block = Block::new().borders(Borders::ALL).title(" sound ");
     let inner = block.inner(sound);
     let mut lines = meter_lines(model, color, usize::from(inner.width));
@@ -126,8 +163,11 @@ fn side(frame: &mut Frame<'_>, area: Rect, model: &Model, color: bool) {
     if notices.height >= 3 {
         let block = Block::new().borders(Borders::ALL).title(" news ");
         let inner = block.inner(notices);
-        let wrapped: Vec<String> =
-            model.notices.iter().flat_map(|text| wrap(text, usize::from(inner.width))).collect();
+        let wrapped: Vec<String> = model
+            .notices
+            .iter()
+            .flat_map(|text| wrap(text, usize::from(inner.width)))
+            .collect();
         let skip = wrapped.len().saturating_sub(usize::from(inner.height));
         let lines: Vec<Line<'_>> = wrapped.into_iter().skip(skip).map(Line::from).collect();
         frame.render_widget(Paragraph::new(lines).block(block), notices);
@@ -138,7 +178,10 @@ fn meter_lines(model: &Model, color: bool, width: usize) -> Vec<Line<'static>> {
     let speaker = match &model.speaker {
         Some(name) => Line::from(vec![
             Span::raw("speaks "),
-            Span::styled(name.clone(), paint(color, Color::Cyan).add_modifier(Modifier::BOLD)),
+            Span::styled(
+                name.clone(),
+                paint(color, Color::Cyan).add_modifier(Modifier::BOLD),
+            ),
         ]),
         None => Line::from("speaks -"),
     };
@@ -150,15 +193,27 @@ fn meter_lines(model: &Model, color: bool, width: usize) -> Vec<Line<'static>> {
     } else {
         meter("mic    ", model.sent_db, width, color)
     };
-    vec![microphone, meter("heard  ", model.heard_db, width, color), speaker]
+    vec![
+        microphone,
+        meter("heard  ", model.heard_db, width, color),
+        speaker,
+    ]
 }
 
 fn meter(label: &'static str, level_db: f32, width: usize, color: bool) -> Line<'static> {
     let room = width.saturating_sub(label.len() + 8).max(1);
     let share = ((level_db - METER_FLOOR) / -METER_FLOOR).clamp(0.0, 1.0);
     let full = (share * room as f32).round() as usize;
-    let style = if level_db > -6.0 { paint(color, Color::Red) } else { paint(color, Color::Green) };
-    let figure = if level_db < METER_FLOOR { "     -".to_owned() } else { format!("{level_db:4.0}dB") };
+    let style = if level_db > -6.0 {
+        paint(color, Color::Red)
+    } else {
+        paint(color, Color::Green)
+    };
+    let figure = if level_db < METER_FLOOR {
+        "     -".to_owned()
+    } else {
+        format!("{level_db:4.0}dB")
+    };
     Line::from(vec![
         Span::raw(label),
         Span::styled("█".repeat(full), style),
@@ -168,12 +223,16 @@ fn meter(label: &'static str, level_db: f32, width: usize, color: bool) -> Line<
 }
 
 fn stats_lines(line: &StatsLine) -> Vec<Line<'static>> {
-    let some = |value: Option<f32>, unit: &str| value.map_or("-".to_owned(), |value| format!("{value:.1} {unit}"));
+    let some =
+        |value: Option<f32>, unit: &str| value.map_or("-".to_owned(), |value| format!("{value:.1} {unit}"));
     vec![
         Line::from(format!("codec   {}", line.codec)),
         Line::from(format!("sent    {}   received {}", line.sent, line.received)),
         Line::from(format!("lost    {} ({:.1} %)", line.lost, line.loss_percent)),
-        Line::from(format!("jitter  {:.1} ms   delay {:.0} ms", line.jitter_ms, line.delay_ms)),
+        Line::from(format!(
+            "jitter  {:.1} ms   delay {:.0} ms",
+            line.jitter_ms, line.delay_ms
+        )),
         Line::from(format!("round trip {}", some(line.rtt_ms, "ms"))),
         Line::from(format!("far loss   {}", some(line.remote_loss_percent, "%"))),
     ]
@@ -192,7 +251,10 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
             line.push(' ');
         }
         for c in word.chars() {
-            if lines.last().is_some_and(|line| line.chars().count() >= width.max(1)) {
+            if lines
+                .last()
+                .is_some_and(|line| line.chars().count() >= width.max(1))
+            {
                 lines.push(String::new());
             }
             if let Some(line) = lines.last_mut() {
@@ -211,9 +273,15 @@ fn help(frame: &mut Frame<'_>, area: Rect) {
         width,
         height,
     };
-    let lines: Vec<Line<'_>> = HELP.iter().map(|(keys, what)| Line::from(format!(" {keys:<12} {what}"))).collect();
+    let lines: Vec<Line<'_>> = HELP
+        .iter()
+        .map(|(keys, what)| Line::from(format!(" {keys:<12} {what}")))
+        .collect();
     frame.render_widget(Clear, place);
-    frame.render_widget(Paragraph::new(lines).block(Block::new().borders(Borders::ALL).title(" keys ")), place);
+    frame.render_widget(
+        Paragraph::new(lines).block(Block::new().borders(Borders::ALL).title(" keys ")),
+        place,
+    );
 }
 
 #[cfg(test)]
@@ -225,7 +293,9 @@ mod tests {
 
     fn picture(model: &Model, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
-        terminal.draw(|frame| draw(frame, model, false, Instant::now())).unwrap();
+        terminal
+            .draw(|frame| draw(frame, model, false, Instant::now()))
+            .unwrap();
         let buffer = terminal.backend().buffer();
         buffer
             .content()
@@ -257,7 +327,13 @@ mod tests {
         );
         let people = vec![person("Ada", true), person("Bob", false), person("Cy", false)];
         model.take(&Event::People { version: 1, people }, now);
-        model.take(&Event::Speaking { name: Some("Cy".into()), uri: Some("sip:Cy@h".into()) }, now);
+        model.take(
+            &Event::Speaking {
+                name: Some("Cy".into()),
+                uri: Some("sip:Cy@h".into()),
+            },
+            now,
+        );
         model.levels(-12.0, -30.0);
         model
     }
@@ -266,9 +342,21 @@ mod tests {
     fn a_meeting_at_80_by_24() {
         let mut model = meeting();
         model.show_stats = true;
-        model.stats = Some(StatsLine { codec: "opus", jitter_ms: 1.5, ..StatsLine::default() });
+        model.stats = Some(StatsLine {
+            codec: "opus",
+            jitter_ms: 1.5,
+            ..StatsLine::default()
+        });
         let text = picture(&model, 80, 24);
-        for wanted in ["people (3)", "Ada (you)", "Bob (muted)", "▶ Cy", "speaks Cy", "jitter  1.5 ms", "q leave"] {
+        for wanted in [
+            "people (3)",
+            "Ada (you)",
+            "Bob (muted)",
+            "▶ Cy",
+            "speaks Cy",
+            "jitter  1.5 ms",
+            "q leave",
+        ] {
             assert!(text.contains(wanted), "{wanted} is missing in\n{text}");
         }
     }

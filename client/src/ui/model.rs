@@ -145,7 +145,11 @@ impl Model {
                 self.show_stats = false;
             }
             Key::PickUp => {
-                return if matches!(self.phase, Phase::Rings(_)) { Action::PickUp } else { Action::Redraw };
+                return if matches!(self.phase, Phase::Rings(_)) {
+                    Action::PickUp
+                } else {
+                    Action::Redraw
+                };
             }
             Key::Up => self.scroll = self.scroll.saturating_sub(1),
             Key::Down => self.scroll = (self.scroll + 1).min(self.people.len().saturating_sub(1)),
@@ -171,7 +175,9 @@ impl Model {
     /// Lines that are printed once the terminal is given back, so that they are not lost with the picture.
     pub(super) fn parting(&self) -> impl Iterator<Item = &str> {
         let worth = |line: &&String| {
-            ["meeting ", "token ", "ended", "no ", "sip:"].iter().any(|start| line.starts_with(start))
+            ["meeting ", "token ", "ended", "no ", "sip:"]
+                .iter()
+                .any(|start| line.starts_with(start))
                 || line.contains("refused")
         };
         self.notices.iter().filter(worth).map(String::as_str)
@@ -202,7 +208,13 @@ mod tests {
         assert_eq!(model.press(Key::Quieter), Action::Volume(0.0));
         assert_eq!(model.press(Key::Digit('5')), Action::Digit('5'));
         assert_eq!(model.press(Key::PickUp), Action::Redraw, "nobody rings");
-        model.take(&Event::Incoming { from: "sip:a@b".into(), answered: false }, Instant::now());
+        model.take(
+            &Event::Incoming {
+                from: "sip:a@b".into(),
+                answered: false,
+            },
+            Instant::now(),
+        );
         assert_eq!(model.press(Key::PickUp), Action::PickUp);
         assert_eq!(model.press(Key::Quit), Action::Quit);
     }

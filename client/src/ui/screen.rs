@@ -53,7 +53,9 @@ impl Screen {
         let (sender, keys) = mpsc::channel(limits::KEYS);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        std::thread::Builder::new().name("keys".to_owned()).spawn(move || read_keys(&sender, &stopped))?;
+        std::thread::Builder::new()
+            .name("keys".to_owned())
+            .spawn(move || read_keys(&sender, &stopped))?;
         let now = Instant::now();
         Ok(Self {
             terminal,

@@ -72,7 +72,14 @@ impl Peer {
                 agent.turn();
             }
         });
-        Self { address, heard, digits, cancelled, stop, thread: Some(thread) }
+        Self {
+            address,
+            heard,
+            digits,
+            cancelled,
+            stop,
+            thread: Some(thread),
+        }
     }
 
     pub fn uri(&self) -> String {
@@ -115,14 +122,22 @@ impl Agent {
         let local = self.socket.local_addr().unwrap();
         if let Ok((length, from)) = self.socket.recv_from(&mut datagram) {
             let flow = Flow::udp(local, from);
-            self.endpoint.handle_input(Input::Datagram { flow, bytes: &datagram[..length] }, Instant::now());
+            self.endpoint.handle_input(
+                Input::Datagram {
+                    flow,
+                    bytes: &datagram[..length],
+                },
+                Instant::now(),
+            );
         }
         self.endpoint.handle_timeout(Instant::now());
         if let Some((session, at)) = self.hang_up
             && at <= Instant::now()
         {
             self.hang_up = None;
-            let _ = self.endpoint.bye(session, Some(Reason::sip(410, "Meeting ended")), Instant::now());
+            let _ = self
+                .endpoint
+                .bye(session, Some(Reason::sip(410, "Meeting ended")), Instant::now());
         }
         while let Some(output) = self.endpoint.poll_output() {
             match output {
@@ -135,7 +150,10 @@ impl Agent {
             while let Ok(event) = events.try_recv() {
                 if let EngineEvent::Digit { digit, .. } = event {
                     let value = digit.to_digit(10).unwrap();
-                    self.digits.store(self.digits.load(Ordering::Relaxed) * 10 + value, Ordering::Relaxed);
+                    self.digits.store(
+                        self.digits.load(Ordering::Relaxed) * 10 + value,
+                        Ordering::Relaxed,
+                    );
                 }
             }
         }
@@ -147,15 +165,21 @@ impl Agent {
             Event::Invite { session, request, .. } => match self.manner {
                 Manner::Refuse(status) => {
                     let status = StatusCode::new(status).unwrap();
-                    self.endpoint.reject(session, status, Headers::new(), now).unwrap();
+                    self.endpoint
+                        .reject(session, status, Headers::new(), now)
+                        .unwrap();
                 }
                 Manner::Ring => {
-                    self.endpoint.ring(session, StatusCode::RINGING, None, Headers::new(), now).unwrap();
+                    self.endpoint
+                        .ring(session, StatusCode::RINGING, None, Headers::new(), now)
+                        .unwrap();
                 }
                 Manner::Answer | Manner::HangUp(_) => {
                     let sockets = MediaSockets::bind("127.0.0.1".parse().unwrap()).unwrap();
                     let mut negotiation = OfferAnswer::new(1 << 40);
-                    negotiation.receive_offer(sdp::parse(&request.body).unwrap()).unwrap();
+                    negotiation
+                        .receive_offer(sdp::parse(&request.body).unwrap())
+                        .unwrap();
                     let media = LocalMedia::new(sockets.address().ip(), sockets.address().port());
                     let (answer, agreed) = negotiation.create_answer(&media).unwrap();
                     self.endpoint
@@ -178,8 +202,14 @@ impl Agent {
                     }
                 }
             },
-            Event::Session { event: SessionEvent::Terminated { .. }, .. } => self.engine = None,
-            Event::Session { event: SessionEvent::Cancelled, .. } => {
+            Event::Session {
+                event: SessionEvent::Terminated { .. },
+                ..
+            } => self.engine = None,
+            Event::Session {
+                event: SessionEvent::Cancelled,
+                ..
+            } => {
                 self.cancelled.store(true, Ordering::Relaxed);
             }
             _ => {}
@@ -218,7 +248,11 @@ impl Meet {
                 }
             }
         });
-        Self { child, lines, seen: Vec::new() }
+        Self {
+            child,
+            lines,
+            seen: Vec::new(),
+        }
     }
 
     /// Waits for an event of this name, and gives it.
@@ -226,7 +260,10 @@ impl Meet {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left).unwrap_or_else(|_| panic!("no {name}; seen: {:?}", self.seen));
+            let line = self
+                .lines
+                .recv_timeout(left)
+                .unwrap_or_else(|_| panic!("no {name}; seen: {:?}", self.seen));
             let event: serde_json::Value = serde_json::from_str(&line).expect("every line is JSON");
             self.seen.push(event.clone());
             if event["event"] == name {
@@ -250,7 +287,11 @@ impl Meet {
                 }
                 return status;
             }
-            assert!(Instant::now() < deadline, "it does not end; seen: {:?}", self.seen);
+            assert!(
+                Instant::now() < deadline,
+                "it does not end; seen: {:?}",
+                self.seen
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
     }
@@ -267,6 +308,12 @@ impl Drop for Meet {
 pub fn windows_with(path: &Path, hertz: f32) -> usize {
     let mut reader = hound::WavReader::open(path).unwrap();
     let rate = reader.spec().sample_rate;
-    let samples: Vec<f32> = reader.samples::<i16>().map(|s| f32::from(s.unwrap()) / 32_768.0).collect();
-    samples.chunks_exact(rate as usize / 10).filter(|window| tone_share(window, hertz, rate) > 0.5).count()
+    let samples: Vec<f32> = reader
+        .samples::<i16>()
+        .map(|s| f32::from(s.unwrap()) / 32_768.0)
+        .collect();
+    samples
+        .chunks_exact(rate as usize / 10)
+        .filter(|window| tone_share(window, hertz, rate) > 0.5)
+        .count()
 }
