@@ -300,7 +300,7 @@ fn config(options: &Options, control_port: u16, recordings: &Path) -> String {
         .map(|module| format!("module {module}.so\n"))
         .concat();
     format!(
-        "sip_listen {address}:0\nsip_transports udp,tcp\naudio_source {source}\n\
+        "sip_listen {address}:0\nnet_interface {address}\nsip_transports udp,tcp\naudio_source {source}\n\
          audio_player aubridge,{user}\naudio_alert aubridge,{user}-alert\n\
          ausrc_srate {rate}\nauplay_srate {rate}\nausrc_channels {channels}\nauplay_channels 1\n\
          audio_txmode thread\njitter_buffer_delay 1-5\n\
