@@ -43,6 +43,7 @@ pub fn focus(config: &Config, sip: Option<SocketAddr>, http: Option<SocketAddr>)
         max_rooms: config.meetings.max_rooms,
         room: RoomLimits {
             max_legs: config.meetings.max_members,
+            ring: Duration::from_millis(config.meetings.ring_milliseconds),
             opus: OpusSettings {
                 bitrate: config.media.opus_bitrate,
                 complexity: config.media.opus_complexity,

@@ -210,6 +210,8 @@ pub struct MeetingsConfig {
     pub empty_grace_seconds: u64,
     /// A room that nobody has joined yet ends after so long.
     pub unused_grace_seconds: u64,
+    /// A call rings (180) for so long before it is answered; 0: answered at once.
+    pub ring_milliseconds: u64,
     /// A member without RTP for so long is asked by OPTIONS and removed when it is silent too.
     pub vanish_seconds: u64,
     /// A short tone when somebody enters or leaves.
@@ -224,6 +226,7 @@ impl Default for MeetingsConfig {
             ended_hold_seconds: 600,
             empty_grace_seconds: 30,
             unused_grace_seconds: 43_200,
+            ring_milliseconds: 0,
             vanish_seconds: 20,
             join_tone: false,
         }

@@ -16,6 +16,13 @@ use super::io::FocusInput;
 /// A command for the endpoint.
 #[derive(Debug)]
 pub enum SipCommand {
+    /// Answer an INVITE with 180.
+    Ring {
+        /// The call.
+        session: SessionId,
+        /// Contact with `isfocus`.
+        headers: Headers,
+    },
     /// Answer an INVITE with 200.
     Accept {
         /// The call.
@@ -143,7 +150,8 @@ impl SipCommand {
 
     const fn about(&self) -> About {
         match self {
-            Self::Accept { session, .. }
+            Self::Ring { session, .. }
+            | Self::Accept { session, .. }
             | Self::Reject { session, .. }
             | Self::Bye { session, .. }
             | Self::Answer { session, .. }
@@ -163,6 +171,9 @@ impl SipCommand {
         now: Instant,
     ) -> Result<Option<(SessionId, ClientTx)>, EndpointError> {
         match self {
+            Self::Ring { session, headers } => {
+                endpoint.ring(session, StatusCode::RINGING, None, headers, now)?;
+            }
             Self::Accept {
                 session,
                 body,

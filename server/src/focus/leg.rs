@@ -4,6 +4,7 @@
 //!
 //! | from | event | to |
 //! |---|---|---|
+//! | Ringing | it has rung for as long as the settings say | Opening |
 //! | Opening | the shard opened the sockets; our 200 goes out | Answered |
 //! | Answered | ACK | Confirmed |
 //! | any | CANCEL, BYE, failure, removal | (the leg is gone) |
@@ -11,7 +12,7 @@
 //! Deliberately absent: the SIP dialog (the endpoint has it) and the media (the shard has it).
 
 use std::net::IpAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mixer::LegStats;
 use sip_proto::endpoint::{Flow, SessionId};
@@ -26,6 +27,11 @@ use super::room_io::{Join, Person};
 /// Where a leg's call stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LegState {
+    /// Our 180 is out; the sockets are opened when it has rung long enough.
+    Ringing {
+        /// When it has.
+        until: Instant,
+    },
     /// The sockets are being opened; given up at the deadline.
     Opening {
         /// When to give up.
@@ -46,6 +52,8 @@ pub enum LegState {
 /// What moves a leg's call on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LegEvent {
+    /// It has rung for long enough.
+    RungOut(Instant),
     /// The shard opened the sockets.
     Opened(Instant),
     /// The ACK came.
@@ -59,8 +67,8 @@ pub enum Probe {
     Quiet,
     /// No media; an OPTIONS is due at this time.
     Due(Instant),
-    /// No media; an OPTIONS is under way.
-    Asked,
+    /// No media; an OPTIONS is under way. Without an answer by then the peer is gone.
+    Asked(Instant),
 }
 
 /// The local end of a leg's media.
@@ -110,10 +118,18 @@ pub struct Leg {
 }
 
 impl LegState {
+    /// The sockets are asked for at `now`.
+    fn opening(now: Instant) -> Self {
+        Self::Opening {
+            deadline: now + limits::LEG_OPEN_TIMEOUT,
+        }
+    }
+
     /// The next state, or `None` where the event does not belong.
     #[must_use]
-    pub const fn after(self, event: LegEvent) -> Option<Self> {
+    pub fn after(self, event: LegEvent) -> Option<Self> {
         match (self, event) {
+            (Self::Ringing { .. }, LegEvent::RungOut(now)) => Some(Self::opening(now)),
             (Self::Opening { .. }, LegEvent::Opened(since)) => Some(Self::Answered { since }),
             (Self::Answered { since }, LegEvent::Acked) => Some(Self::Confirmed { since }),
             _ => None,
@@ -122,8 +138,8 @@ impl LegState {
 }
 
 impl Leg {
-    /// A leg whose sockets are being opened.
-    pub fn new(id: LegId, join: Join, display: String, now: Instant) -> Self {
+    /// A leg that rings for `ring` before its sockets are opened.
+    pub fn new(id: LegId, join: Join, display: String, ring: Duration, now: Instant) -> Self {
         Self {
             id,
             session: join.session,
@@ -131,8 +147,10 @@ impl Leg {
             person: join.person,
             display,
             creator_token: join.creator_token,
-            state: LegState::Opening {
-                deadline: now + limits::LEG_OPEN_TIMEOUT,
+            state: if ring.is_zero() {
+                LegState::opening(now)
+            } else {
+                LegState::Ringing { until: now + ring }
             },
             negotiation: join.negotiation,
             ports: None,
@@ -152,7 +170,7 @@ impl Leg {
 
     /// Whether the 200 is out: the person counts as present.
     pub const fn is_answered(&self) -> bool {
-        !matches!(self.state, LegState::Opening { .. })
+        !matches!(self.state, LegState::Ringing { .. } | LegState::Opening { .. })
     }
 
     /// Whether the ACK has come.
@@ -163,7 +181,7 @@ impl Leg {
     /// When the 200 went out.
     pub const fn since(&self) -> Option<Instant> {
         match self.state {
-            LegState::Opening { .. } => None,
+            LegState::Ringing { .. } | LegState::Opening { .. } => None,
             LegState::Answered { since } | LegState::Confirmed { since } => Some(since),
         }
     }
@@ -189,8 +207,10 @@ impl Leg {
     /// When this leg wants attention, and why.
     pub const fn deadline(&self) -> Option<(Instant, &'static str)> {
         match (self.state, self.probe) {
+            (LegState::Ringing { until }, _) => Some((until, "ringing")),
             (LegState::Opening { deadline }, _) => Some((deadline, "leg opening")),
             (_, Probe::Due(at)) => Some((at, "probe")),
+            (_, Probe::Asked(until)) => Some((until, "probe unanswered")),
             _ => None,
         }
     }
@@ -203,11 +223,16 @@ mod tests {
     #[test]
     fn the_table_of_a_legs_call() {
         let now = Instant::now();
-        let opening = LegState::Opening { deadline: now };
+        let ringing = LegState::Ringing { until: now };
+        let opening = LegState::opening(now);
         let answered = LegState::Answered { since: now };
         let confirmed = LegState::Confirmed { since: now };
         let opened = LegEvent::Opened(now);
         let table = [
+            (ringing, LegEvent::RungOut(now), Some(opening)),
+            (ringing, opened, None),
+            (ringing, LegEvent::Acked, None),
+            (opening, LegEvent::RungOut(now), None),
             (opening, opened, Some(answered)),
             (opening, LegEvent::Acked, None),
             (answered, opened, None),

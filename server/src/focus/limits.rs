@@ -61,6 +61,10 @@ pub const MAX_DOCUMENT: usize = 60_000;
 /// How often a leg without media is asked again by OPTIONS whether it lives.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 
+/// An OPTIONS to a leg without media must be answered within this time: six retransmissions of
+/// RFC 3261 Timer E fit in, and a call that is gone does not stay in the roster for 32 seconds.
+pub const PROBE_PATIENCE: Duration = Duration::from_secs(8);
+
 /// The shard has this long to open a leg's sockets; then the caller gets 503.
 pub const LEG_OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -59,6 +59,8 @@ pub struct RoomLimits {
     pub max_legs: usize,
     /// Roster subscriptions to one room.
     pub max_subscriptions: usize,
+    /// How long a call rings (180) before it is answered; zero: answered at once.
+    pub ring: Duration,
     /// What we send in Opus.
     pub opus: OpusSettings,
 }
@@ -96,6 +98,7 @@ impl Default for RoomLimits {
         Self {
             max_legs: limits::MAX_LEGS_PER_ROOM,
             max_subscriptions: limits::MAX_SUBSCRIPTIONS_PER_ROOM,
+            ring: Duration::ZERO,
             opus: OpusSettings::default(),
         }
     }

@@ -32,16 +32,31 @@ impl Room {
         let id = LegId(self.next_leg);
         let taken: HashSet<&str> = self.legs.values().map(|leg| leg.display.as_str()).collect();
         let display = names::distinct(&join.person.display, &taken);
-        let leg = Leg::new(id, join, display, now);
-        self.sessions.insert(leg.session, id);
-        let address = leg.flow.local.ip();
+        let leg = Leg::new(id, join, display, self.setup.limits.ring, now);
+        let session = leg.session;
+        self.sessions.insert(session, id);
+        let rings = matches!(leg.state, LegState::Ringing { .. });
+        let contact = answers::focus_contact(&self.setup.name, &leg.flow);
         self.legs.insert(id, leg);
+        if rings {
+            let mut headers = Headers::new();
+            headers.set(HeaderName::Contact, contact);
+            self.sip(SipCommand::Ring { session, headers });
+        } else {
+            self.open_leg(id);
+        }
+        self.occupancy_changed(now);
+    }
+
+    /// Asks the shard for the leg's sockets.
+    fn open_leg(&mut self, id: LegId) {
+        let Some(leg) = self.legs.get(&id) else { return };
+        let address = leg.flow.local.ip();
         self.push(RoomOutput::Media(MediaCommand::OpenLeg {
             leg: id,
             address,
             rtcp_port: true,
         }));
-        self.occupancy_changed(now);
     }
 
     /// The sockets are open: the media leg starts and the 200 goes out.
@@ -171,13 +186,22 @@ impl Room {
     }
 
     pub(super) fn leg_timeout(&mut self, id: LegId, now: Instant) {
-        let Some(leg) = self.legs.get(&id) else { return };
+        let Some(leg) = self.legs.get_mut(&id) else { return };
         match leg.state {
+            LegState::Ringing { .. } => {
+                if let Some(state) = leg.state.after(LegEvent::RungOut(now)) {
+                    leg.state = state;
+                    self.open_leg(id);
+                }
+            }
             LegState::Opening { .. } => {
                 tracing::warn!(room = %self.setup.name, leg = %id, "the shard did not open the leg in time");
                 self.remove_leg(id, LeaveReason::Failed, true, now);
             }
-            LegState::Answered { .. } | LegState::Confirmed { .. } => self.probe(id),
+            LegState::Answered { .. } | LegState::Confirmed { .. } => match leg.probe {
+                Probe::Asked(_) => self.remove_leg(id, LeaveReason::Vanished, true, now),
+                Probe::Due(_) | Probe::Quiet => self.probe(id, now),
+            },
         }
     }
 

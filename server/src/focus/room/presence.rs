@@ -62,9 +62,9 @@ impl Room {
     }
 
     /// Asks the peer whether it lives: an OPTIONS in the dialog.
-    pub(super) fn probe(&mut self, id: LegId) {
+    pub(super) fn probe(&mut self, id: LegId, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
-        leg.probe = Probe::Asked;
+        leg.probe = Probe::Asked(now + limits::PROBE_PATIENCE);
         let session = leg.session;
         self.sip(SipCommand::Probe { session });
     }
@@ -81,7 +81,7 @@ impl Room {
         if gone {
             self.remove_leg(id, LeaveReason::Vanished, true, now);
         } else if let Some(leg) = self.legs.get_mut(&id)
-            && leg.probe == Probe::Asked
+            && matches!(leg.probe, Probe::Asked(_))
         {
             leg.probe = Probe::Due(now + limits::PROBE_INTERVAL);
         }
@@ -94,7 +94,7 @@ impl Room {
             return;
         }
         if leg.is_confirmed() {
-            self.probe(id);
+            self.probe(id, now);
         } else {
             leg.probe = Probe::Due(now + limits::PROBE_INTERVAL);
         }
