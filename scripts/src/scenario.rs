@@ -65,7 +65,7 @@ impl Scenario {
         };
         let text = format!(
             "{method} {uri} SIP/2.0\n\
-             Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch={via}\n\
+             {via}\n\
              From: \"{from}\" <sip:{from}@[local_ip]:[local_port]>;tag=[pid]T[call_number]\n\
              To: <sip:[service]@[remote_ip]:[remote_port]>{to_tag}\n\
              Call-ID: [call_id]\n\
