@@ -2,9 +2,9 @@
 //!
 //! A lane is fed every tick with what its listeners shall hear, or with "nothing". It starts from a reset
 //! encoder; when its listeners come from another lane, the encoder first encodes the last 40 ms that they
-//! heard (and throws the result away), so that its overlap and filters stand where the listeners' decoders
-//! do, and writes its first frames without prediction. No encoder state is ever copied. Deliberately
-//! absent: who listens (`share`, `send`), RTP headers (`leg`).
+//! heard (and throws the result away), so that its overlap, filters and predictors stand where the
+//! listeners' decoders do. Out of silence it starts without prediction. No encoder state is ever copied.
+//! Deliberately absent: who listens (`share`, `send`), RTP headers (`stream`).
 
 use crate::command::CodecSettings;
 use crate::limits::{DTX_INTERVAL_TICKS, MAX_SENT_PAYLOAD};
@@ -15,8 +15,10 @@ use rtp_media::codec::{AudioEncoder, CodecError, CodecKind, Encoder};
 const MAX_TICKS: usize = 3;
 /// Ticks that are still encoded when silence begins: the encoder holds back 6.5 ms, and its noise shall end softly.
 const FLUSH_TICKS: u32 = 2;
-/// Packets without prediction after a hand-over.
-const FRESH_PACKETS: u8 = 2;
+/// Packets without prediction when an encoder starts out of silence. After a hand-over there are none: measured with
+/// steady notes (tests/handover.rs), such a packet is 12 dB noisier above 4 kHz than its neighbours, while an encoder
+/// that was led up to the hand-over stays within 5 dB.
+const FRESH_PACKETS: u8 = 1;
 /// Ticks of what was heard that are kept for a hand-over.
 const RECENT_TICKS: usize = 2;
 
@@ -131,11 +133,11 @@ impl Lane {
             self.written = from.written;
             self.quiet = from.quiet;
             self.running = true;
+            self.fresh = 0;
         } else if !self.running {
             self.pcm.copy_from_slice(&from.pcm);
             self.written = from.written;
         }
-        self.fresh = FRESH_PACKETS;
     }
 
     /// Ticks that a packet spans.

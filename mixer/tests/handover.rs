@@ -56,11 +56,30 @@ fn high_band(pcm: &[f32]) -> Vec<f32> {
         .collect()
 }
 
+/// Two low notes: nothing above 4 kHz, so that any click stands alone.
+fn notes() -> Vec<f32> {
+    (0..5 * 48_000)
+        .map(|n| {
+            let t = std::f32::consts::TAU * n as f32 / 48_000.0;
+            0.12 * (330.0 * t).sin() + 0.1 * (790.0 * t).sin()
+        })
+        .collect()
+}
+
 #[test]
-fn two_hundred_hand_overs_are_inaudible() {
+fn two_hundred_hand_overs_are_inaudible_in_speech() {
+    hand_over(speech(), 200);
+}
+
+#[test]
+fn hand_overs_are_inaudible_in_steady_notes() {
+    hand_over(notes(), 100);
+}
+
+fn hand_over(signal: Vec<f32>, count: usize) {
     let mut changing = Meeting::new(RoomConfig::default());
     let mut unbroken = Meeting::new(RoomConfig::default());
-    let speech: Rc<[f32]> = speech().into();
+    let speech: Rc<[f32]> = signal.into();
     for meeting in [&mut changing, &mut unbroken] {
         let speech = Rc::clone(&speech);
         meeting.join(leg_config(1, CodecKind::Opus)).voice =
@@ -72,7 +91,7 @@ fn two_hundred_hand_overs_are_inaudible() {
     let mut own = false;
     let mut at = Vec::new();
     let mut tick = 0u64;
-    while hand_overs < 200 {
+    while hand_overs < count {
         // A word of 60 ms every 800 ms; the hang-over makes a spurt of it.
         changing.phone(2).voice = (tick % 40 < 3 && tick > 50).then(|| {
             Box::new(|n: u64, rate: f32| 0.2 * (n as f32 * 900.0 / rate).sin())

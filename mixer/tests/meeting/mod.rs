@@ -331,7 +331,8 @@ impl Meeting {
         }
         for (leg, from, packet) in arriving {
             // Packets come 5 ms before the tick.
-            self.room.receive(leg, Port::Rtp, from, &packet, self.now - TICK / 4);
+            self.room
+                .receive(leg, Port::Rtp, from, &packet, self.now - TICK / 4);
         }
         self.run_room();
     }
