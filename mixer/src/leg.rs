@@ -20,7 +20,7 @@ use rtp_media::rtp::RtpPacket;
 use rtp_media::rtp::extension::AudioLevel;
 use rtp_media::session::{RtpSession, Verdict};
 use rtp_media::telephone_event::Receiver;
-use rtp_media::units::Ssrc;
+use rtp_media::units::{SeqExt, Ssrc};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -169,40 +169,15 @@ impl Leg {
             self.malformed += 1;
             return;
         };
-        match self.stream.latch.offer(from, &packet, arrival) {
-            Decision::Accept => {}
-            Decision::Latched | Decision::Relatched { .. } => {
-                events.push(MediaEvent::Latched { leg: self.key, from });
-            }
-            Decision::Refuse(_) => {
-                self.refused += 1;
-                return;
-            }
-        }
         let payload_type = packet.payload_type();
         let event_clock = self
             .events
             .iter()
             .find(|(pt, _)| *pt == payload_type)
             .map(|(_, clock)| *clock);
-        let verdict = match event_clock {
-            Some(_) => self.stream.session.on_event_rtp(&packet, arrival),
-            None => self.stream.session.on_rtp(&packet, arrival),
-        };
-        let seq = match verdict {
-            Verdict::Valid { seq } => seq,
-            Verdict::NewSource { seq } => {
-                self.source.restart(true);
-                seq
-            }
-            Verdict::Restarted { seq } => {
-                self.source.restart(false);
-                seq
-            }
-            Verdict::Probation | Verdict::Jumped | Verdict::Collision | Verdict::Looped => {
-                self.refused += 1;
-                return;
-            }
+        let Some(seq) = self.admit(&packet, from, arrival, event_clock.is_some(), events) else {
+            self.refused += 1;
+            return;
         };
         self.last_rtp = arrival;
         self.remote_ssrc = Some(packet.ssrc());
@@ -245,6 +220,40 @@ impl Leg {
         };
         if self.source.insert(&incoming, threshold_db) {
             self.stream.session.set_receive_clock(kind.rtp_clock_rate());
+        }
+    }
+
+    /// Latch and session in turn; `None` is a packet not to be believed.
+    fn admit(
+        &mut self,
+        packet: &RtpPacket<'_>,
+        from: SocketAddr,
+        arrival: Instant,
+        is_event: bool,
+        events: &mut EventQueue,
+    ) -> Option<SeqExt> {
+        match self.stream.latch.offer(from, packet, arrival) {
+            Decision::Accept => {}
+            Decision::Latched | Decision::Relatched { .. } => {
+                events.push(MediaEvent::Latched { leg: self.key, from });
+            }
+            Decision::Refuse(_) => return None,
+        }
+        let verdict = match is_event {
+            true => self.stream.session.on_event_rtp(packet, arrival),
+            false => self.stream.session.on_rtp(packet, arrival),
+        };
+        match verdict {
+            Verdict::Valid { seq } => Some(seq),
+            Verdict::NewSource { seq } => {
+                self.source.restart(true);
+                Some(seq)
+            }
+            Verdict::Restarted { seq } => {
+                self.source.restart(false);
+                Some(seq)
+            }
+            Verdict::Probation | Verdict::Jumped | Verdict::Collision | Verdict::Looped => None,
         }
     }
 
@@ -378,10 +387,10 @@ impl Leg {
                 0
             },
             remote: self.stream.latch.destination(),
-            malformed: self.malformed + self.source.undecodable,
+            malformed: self.malformed + self.source.played.undecodable,
             refused: self.refused,
-            decoded: self.source.decoded,
-            skipped: self.source.skipped,
+            decoded: self.source.played.decoded,
+            skipped: self.source.played.skipped,
         }
     }
 }

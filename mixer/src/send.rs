@@ -182,13 +182,10 @@ impl FecStep {
             _ => 15,
         };
         let before = self.percent;
-        if asked >= before {
-            self.percent = asked;
-            self.needed = Some(now);
-        } else if self
+        let held = self
             .needed
-            .is_none_or(|since| now.saturating_duration_since(since) >= Self::HOLD)
-        {
+            .is_some_and(|since| now.saturating_duration_since(since) < Self::HOLD);
+        if asked >= before || !held {
             self.percent = asked;
             self.needed = Some(now);
         }

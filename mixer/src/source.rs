@@ -84,20 +84,25 @@ pub(crate) struct Source {
     set: DecoderSet,
     kind: Option<CodecKind>,
     jitter: JitterBuffer,
-    fifo: Box<[f32; FIFO]>,
-    filled: usize,
-    /// Samples at the front of the FIFO up to which something was decoded.
-    sounding: usize,
-    scratch: Box<[f32; MAX_PACKET_SAMPLES]>,
-    /// A frame that shall be blended into the next one.
-    blend: usize,
-    blended: Box<[f32; MAX_PACKET_SAMPLES]>,
-    gate: Gate,
+    pub(crate) played: Played,
     up8: Upsampler,
     up16: Upsampler,
     rested: bool,
     /// The tick at 48 kHz, when `level_db` says that there is something in it.
     pub(crate) pcm: Box<Frame>,
+}
+
+/// What was made of the packets so far: PCM at the codec's rate, waiting for the tick.
+pub(crate) struct Played {
+    fifo: Box<[f32; FIFO]>,
+    filled: usize,
+    /// Samples at the front of the FIFO up to which something was decoded.
+    sounding: usize,
+    scratch: Box<[f32; MAX_PACKET_SAMPLES]>,
+    /// Length of a frame that shall be blended into the next one.
+    blend: usize,
+    blended: Box<[f32; MAX_PACKET_SAMPLES]>,
+    gate: Gate,
     pub(crate) decoded: u64,
     pub(crate) skipped: u64,
     pub(crate) undecodable: u64,
@@ -110,20 +115,11 @@ impl Source {
             set,
             kind: None,
             jitter: JitterBuffer::new(JitterConfig::new(clock)),
-            fifo: Box::new([0.0; FIFO]),
-            filled: 0,
-            sounding: 0,
-            scratch: Box::new([0.0; MAX_PACKET_SAMPLES]),
-            blend: 0,
-            blended: Box::new([0.0; MAX_PACKET_SAMPLES]),
-            gate: Gate::new(),
+            played: Played::new(),
             up8: Upsampler::new(6),
             up16: Upsampler::new(3),
             rested: true,
             pcm: Box::new([0.0; TICK_SAMPLES]),
-            decoded: 0,
-            skipped: 0,
-            undecodable: 0,
         }
     }
 
@@ -180,7 +176,7 @@ impl Source {
             payload: packet.payload,
         });
         if inserted == Inserted::Unusable {
-            self.undecodable += 1;
+            self.played.undecodable += 1;
         }
         changed
     }
@@ -193,21 +189,21 @@ impl Source {
         };
         let tick = TICK_SAMPLES / factor(kind);
         for _ in 0..MAX_PULLS {
-            if self.filled >= tick {
+            if self.played.filled >= tick {
                 break;
             }
-            if !self.pull_one(kind, tick - self.filled, now, threshold_db) {
+            if !self.pull_one(kind, tick - self.played.filled, now, threshold_db) {
                 break;
             }
         }
-        if self.filled < tick {
-            self.pad(tick);
+        if self.played.filled < tick {
+            self.played.pad(tick);
         }
-        let silent = self.sounding == 0;
+        let silent = self.played.sounding == 0;
         let level = if silent {
             SILENCE_DB
         } else {
-            level_db(self.fifo.get(..tick).unwrap_or(&[]))
+            level_db(self.played.fifo.get(..tick).unwrap_or(&[]))
         };
         // What is too quiet to be heard needs no resampling.
         if wanted || level >= threshold_db {
@@ -215,90 +211,30 @@ impl Source {
         } else {
             self.rested = true;
         }
-        self.fifo.copy_within(tick..self.filled, 0);
-        self.filled -= tick;
-        self.sounding = self.sounding.saturating_sub(tick);
+        self.played.fifo.copy_within(tick..self.played.filled, 0);
+        self.played.filled -= tick;
+        self.played.sounding = self.played.sounding.saturating_sub(tick);
         level
     }
 
     /// One answer of the jitter buffer; false when it has no more for this tick.
     fn pull_one(&mut self, kind: CodecKind, missing: usize, now: Instant, threshold_db: f32) -> bool {
         let ratio = sample_ratio(kind);
-        let space = FIFO - self.filled;
         let Some(decoder) = self.set.get(kind) else {
             return false;
         };
         let needed = u32::try_from(missing).unwrap_or(0).div_ceil(ratio);
         match self.jitter.pull(now, needed) {
             Pull::Frame(frame) => {
-                let samples = (frame.duration * ratio) as usize;
-                let cut = (frame.shorten * ratio) as usize;
-                if self.gate.may_skip(kind, frame.payload, frame.silent) {
-                    self.skipped += 1;
-                    self.blend = 0;
-                    push_silence(
-                        &mut self.fifo,
-                        &mut self.filled,
-                        samples.saturating_sub(cut).min(space),
-                    );
-                    return true;
-                }
-                let decoded = match decoder.decode(frame.payload, &mut self.scratch[..]) {
-                    Ok(decoded) => decoded,
-                    Err(_) => {
-                        self.undecodable += 1;
-                        conceal(decoder, kind, samples.min(space), &mut self.scratch[..])
-                    }
-                };
-                self.decoded += 1;
-                let Some(pcm) = self.scratch.get_mut(..decoded.min(space)) else {
-                    return true;
-                };
-                self.gate
-                    .measured(kind, frame.payload, frame.silent, level_db(pcm), threshold_db);
-                blend_in(&mut self.blend, &self.blended[..], pcm);
-                if cut > 0 && cut >= pcm.len() {
-                    self.blend = pcm.len();
-                    if let Some(kept) = self.blended.get_mut(..pcm.len()) {
-                        kept.copy_from_slice(pcm);
-                    }
-                } else {
-                    push(&mut self.fifo, &mut self.filled, shortened(pcm, cut));
-                    self.sounding = self.filled;
-                }
+                self.played.frame(decoder, kind, &frame, threshold_db);
                 true
             }
             Pull::Lost { duration, fec } => {
-                let samples = whole(kind, (duration * ratio) as usize, space);
-                if self.gate.quiet() || samples == 0 {
-                    push_silence(&mut self.fifo, &mut self.filled, samples);
-                    return true;
-                }
-                let Some(out) = self.scratch.get_mut(..samples) else {
-                    return true;
-                };
-                let recovered = match fec {
-                    Some(next) => decoder.decode_fec(next, out),
-                    None => decoder.conceal(out),
-                };
-                push(
-                    &mut self.fifo,
-                    &mut self.filled,
-                    out.get(..recovered.unwrap_or(0)).unwrap_or(&[]),
-                );
-                self.sounding = self.filled;
+                self.played.lost(decoder, kind, (duration * ratio) as usize, fec);
                 true
             }
             Pull::Hold => {
-                if !self.gate.quiet() {
-                    let samples = conceal(decoder, kind, missing.min(space), &mut self.scratch[..]);
-                    push(
-                        &mut self.fifo,
-                        &mut self.filled,
-                        self.scratch.get(..samples).unwrap_or(&[]),
-                    );
-                    self.sounding = self.filled;
-                }
+                self.played.hold(decoder, kind, missing);
                 false
             }
             Pull::Silence => false,
@@ -306,7 +242,7 @@ impl Source {
     }
 
     fn render(&mut self, kind: CodecKind, tick: usize) {
-        let Some(samples) = self.fifo.get(..tick) else {
+        let Some(samples) = self.played.fifo.get(..tick) else {
             return;
         };
         let filter = match factor(kind) {
@@ -336,18 +272,124 @@ impl Source {
         SILENCE_DB
     }
 
+    fn empty(&mut self) {
+        self.played.filled = 0;
+        self.played.sounding = 0;
+        self.played.blend = 0;
+        self.played.gate = Gate::new();
+    }
+}
+
+impl Played {
+    fn new() -> Self {
+        Self {
+            fifo: Box::new([0.0; FIFO]),
+            filled: 0,
+            sounding: 0,
+            scratch: Box::new([0.0; MAX_PACKET_SAMPLES]),
+            blend: 0,
+            blended: Box::new([0.0; MAX_PACKET_SAMPLES]),
+            gate: Gate::new(),
+            decoded: 0,
+            skipped: 0,
+            undecodable: 0,
+        }
+    }
+
+    /// Decodes a frame, unless there is nothing in it to be heard.
+    fn frame(
+        &mut self,
+        decoder: &mut AudioDecoder,
+        kind: CodecKind,
+        frame: &rtp_media::jitter::Frame<'_>,
+        threshold_db: f32,
+    ) {
+        let ratio = sample_ratio(kind);
+        let samples = (frame.duration * ratio) as usize;
+        let cut = (frame.shorten * ratio) as usize;
+        let space = FIFO - self.filled;
+        if self.gate.may_skip(kind, frame.payload, frame.silent) {
+            self.skipped += 1;
+            self.blend = 0;
+            push_silence(
+                &mut self.fifo,
+                &mut self.filled,
+                samples.saturating_sub(cut).min(space),
+            );
+            return;
+        }
+        let decoded = match decoder.decode(frame.payload, &mut self.scratch[..]) {
+            Ok(decoded) => decoded,
+            Err(_) => {
+                self.undecodable += 1;
+                conceal(decoder, kind, samples.min(space), &mut self.scratch[..])
+            }
+        };
+        self.decoded += 1;
+        let Some(pcm) = self.scratch.get_mut(..decoded.min(space)) else {
+            return;
+        };
+        self.gate
+            .measured(kind, frame.payload, frame.silent, level_db(pcm), threshold_db);
+        blend_in(&mut self.blend, &self.blended[..], pcm);
+        if cut > 0 && cut >= pcm.len() {
+            self.blend = pcm.len();
+            if let Some(kept) = self.blended.get_mut(..pcm.len()) {
+                kept.copy_from_slice(pcm);
+            }
+        } else {
+            push(&mut self.fifo, &mut self.filled, shortened(pcm, cut));
+            self.sounding = self.filled;
+        }
+    }
+
+    /// Fills in for a frame that never came, from its successor where that carries it.
+    fn lost(&mut self, decoder: &mut AudioDecoder, kind: CodecKind, samples: usize, fec: Option<&[u8]>) {
+        let samples = whole(kind, samples, FIFO - self.filled);
+        if self.gate.quiet() || samples == 0 {
+            push_silence(&mut self.fifo, &mut self.filled, samples);
+            return;
+        }
+        let Some(out) = self.scratch.get_mut(..samples) else {
+            return;
+        };
+        let recovered = match fec {
+            Some(next) => decoder.decode_fec(next, out),
+            None => decoder.conceal(out),
+        };
+        push(
+            &mut self.fifo,
+            &mut self.filled,
+            out.get(..recovered.unwrap_or(0)).unwrap_or(&[]),
+        );
+        self.sounding = self.filled;
+    }
+
+    /// Fills in for a frame that may still come.
+    fn hold(&mut self, decoder: &mut AudioDecoder, kind: CodecKind, missing: usize) {
+        if self.gate.quiet() {
+            return;
+        }
+        let samples = conceal(
+            decoder,
+            kind,
+            missing.min(FIFO - self.filled),
+            &mut self.scratch[..],
+        );
+        push(
+            &mut self.fifo,
+            &mut self.filled,
+            self.scratch.get(..samples).unwrap_or(&[]),
+        );
+        self.sounding = self.filled;
+    }
+
+    /// Silence up to the end of the tick.
     fn pad(&mut self, tick: usize) {
         if let Some(rest) = self.fifo.get_mut(self.filled..tick) {
             rest.fill(0.0);
         }
         self.filled = tick;
-    }
-
-    fn empty(&mut self) {
-        self.filled = 0;
-        self.sounding = 0;
-        self.blend = 0;
-        self.gate = Gate::new();
     }
 }
 

@@ -126,10 +126,6 @@ fn hand_over(signal: Vec<f32>, count: usize) {
         .map(|t| worst.1 as i64 / 8 - *t as i64)
         .filter(|d| d.abs() < 10)
         .collect();
-    println!(
-        "worst {} dB in window {} (ticks from hand-overs: {near:?})",
-        worst.0, worst.1
-    );
     assert!(
         over == 0,
         "{over} windows over; worst {} dB in window {} (ticks from hand-overs: {near:?})",

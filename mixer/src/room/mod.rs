@@ -68,10 +68,6 @@ impl Default for RoomConfig {
 pub struct Room {
     config: RoomConfig,
     /// Sorted by key.
-    #[expect(
-        clippy::vec_box,
-        reason = "legs come and go in their boxes, which must not be freed here"
-    )]
     legs: Vec<Box<Leg>>,
     classes: Classes,
     events: EventQueue,

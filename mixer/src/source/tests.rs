@@ -71,7 +71,7 @@ fn long_packets_fill_several_ticks() {
     }
     let levels = feed.packet(3, 0.3, None);
     assert!(levels.iter().all(|level| *level > -20.0), "{levels:?}");
-    assert_eq!(feed.source.decoded, 11);
+    assert_eq!(feed.source.played.decoded, 11);
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_low_audio_level_spares_the_decoder() {
     for _ in 0..50 {
         feed.packet(1, 0.0005, Some(70));
     }
-    assert_eq!((feed.source.decoded, feed.source.skipped), (0, 50));
+    assert_eq!((feed.source.played.decoded, feed.source.played.skipped), (0, 50));
     let level = feed.packet(1, 0.3, Some(13));
     assert!(level[0] > -30.0, "{level:?}");
 }
@@ -91,7 +91,7 @@ fn written_silence_is_not_decoded_and_loud_small_packets_are() {
     for _ in 0..20 {
         feed.packet(1, 0.3, None);
     }
-    let decoded = feed.source.decoded;
+    let decoded = feed.source.played.decoded;
     let mut silence = [0; 8];
     let length = rtp_media::codec::opus::toc::write_silence(960, &mut silence).unwrap();
     for _ in 0..30 {
@@ -111,9 +111,9 @@ fn written_silence_is_not_decoded_and_loud_small_packets_are() {
         feed.now += TICK;
     }
     assert!(
-        feed.source.decoded - decoded <= u64::from(SETTLE) + 1,
+        feed.source.played.decoded - decoded <= u64::from(SETTLE) + 1,
         "{}",
-        feed.source.decoded - decoded
+        feed.source.played.decoded - decoded
     );
 }
 
@@ -126,7 +126,7 @@ fn a_steady_tone_in_inactive_looking_packets_is_heard_all_along() {
         "{:?}",
         levels.iter().position(|l| *l < THRESHOLD)
     );
-    assert_eq!(feed.source.skipped, 0);
+    assert_eq!(feed.source.played.skipped, 0);
 }
 
 #[test]
@@ -178,7 +178,7 @@ fn an_encoder_with_its_own_dtx_is_followed() {
     for _ in 0..60 {
         feed.packet(1, 0.0, None);
     }
-    assert!(feed.source.skipped > 30, "{}", feed.source.skipped);
+    assert!(feed.source.played.skipped > 30, "{}", feed.source.played.skipped);
     let levels: Vec<f32> = (0..3).flat_map(|_| feed.packet(1, 0.3, None)).collect();
     assert!(levels.iter().any(|level| *level > -20.0));
 }

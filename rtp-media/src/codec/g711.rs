@@ -148,7 +148,7 @@ const fn mu_expand(code: u8) -> i16 {
     // All bits are sent inverted: sign, three bits of segment, four of step.
     let bits = !code;
     let segment = (bits >> 4) & 7;
-    let magnitude = ((((bits & 15) as i32) << 3) + MU_BIAS << segment) - MU_BIAS;
+    let magnitude = (((((bits & 15) as i32) << 3) + MU_BIAS) << segment) - MU_BIAS;
     (if bits & 0x80 != 0 { -magnitude } else { magnitude }) as i16
 }
 
@@ -160,7 +160,7 @@ const fn a_expand(code: u8) -> i16 {
     let magnitude = if segment == 0 {
         step + 8
     } else {
-        step + 0x108 << (segment - 1)
+        (step + 0x108) << (segment - 1)
     };
     (if bits & 0x80 != 0 { magnitude } else { -magnitude }) as i16
 }
@@ -172,7 +172,7 @@ fn mu_compress(value: i16) -> u8 {
     // The bias makes bit 7 the lowest leading one, so the segment is 0 to 7.
     let segment = 24 - magnitude.leading_zeros();
     let step = (magnitude >> (segment + 3)) & 15;
-    !(sign | (segment as u8) << 4 | step as u8)
+    !(sign | ((segment as u8) << 4) | step as u8)
 }
 
 fn a_compress(value: i16) -> u8 {
@@ -182,7 +182,7 @@ fn a_compress(value: i16) -> u8 {
     let magnitude = if value >= 0 { value } else { !value };
     let segment = 24u32.saturating_sub(magnitude.leading_zeros());
     let step = (magnitude >> if segment == 0 { 4 } else { segment + 3 }) & 15;
-    (sign | (segment as u8) << 4 | step as u8) ^ 0x55
+    (sign | ((segment as u8) << 4) | step as u8) ^ 0x55
 }
 
 #[cfg(test)]

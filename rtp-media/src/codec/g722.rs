@@ -118,7 +118,7 @@ impl G722Encoder {
             (false, false) => 3,
         };
         self.upper.adapt_upper(high_code);
-        (high_code << 6 | low_code) as u8
+        ((high_code << 6) | low_code) as u8
     }
 }
 
@@ -259,8 +259,8 @@ impl SubBand {
     }
 
     fn rescale(&mut self, growth: i32, ceiling: i32, shift: i32) {
-        self.log_step = ((self.log_step * 127 >> 7) + growth).clamp(0, ceiling);
-        let mantissa = at(&MANTISSAS, (self.log_step >> 6 & 31) as usize);
+        self.log_step = (((self.log_step * 127) >> 7) + growth).clamp(0, ceiling);
+        let mantissa = at(&MANTISSAS, ((self.log_step >> 6) & 31) as usize);
         let exponent = shift - (self.log_step >> 11);
         self.step = if exponent < 0 {
             mantissa << -exponent
@@ -286,13 +286,13 @@ impl SubBand {
             .poles
             .iter()
             .zip(self.reconstructed)
-            .map(|(pole, r)| pole * saturate(r + r) >> 15)
+            .map(|(pole, r)| (pole * saturate(r + r)) >> 15)
             .sum();
         self.zero_part = saturate(
             self.zeros
                 .iter()
                 .zip(self.differences)
-                .map(|(zero, d)| zero * saturate(d + d) >> 15)
+                .map(|(zero, d)| (zero * saturate(d + d)) >> 15)
                 .sum(),
         );
         self.estimate = saturate(saturate(pole_part) + self.zero_part);
@@ -307,10 +307,10 @@ impl SubBand {
         let four_times = saturate(first << 2);
         let pull = (if like_last { -four_times } else { four_times }).min(32_767);
         let push = if same_sign(partial, before) { 128 } else { -128 };
-        let second = (push + (pull >> 7) + (second * 32_512 >> 15)).clamp(-12_288, 12_288);
+        let second = (push + (pull >> 7) + ((second * 32_512) >> 15)).clamp(-12_288, 12_288);
         let bound = saturate(15_360 - second);
         let step = if like_last { 192 } else { -192 };
-        let first = saturate(step + (first * 32_640 >> 15)).clamp(-bound, bound);
+        let first = saturate(step + ((first * 32_640) >> 15)).clamp(-bound, bound);
         self.poles = [first, second];
     }
 
@@ -319,7 +319,7 @@ impl SubBand {
         let step = if difference == 0 { 0 } else { 128 };
         for (zero, &old) in self.zeros.iter_mut().zip(&self.differences) {
             let towards = if same_sign(difference, old) { step } else { -step };
-            *zero = saturate(towards + (*zero * 32_640 >> 15));
+            *zero = saturate(towards + ((*zero * 32_640) >> 15));
         }
     }
 }
@@ -358,7 +358,7 @@ impl MirrorFilter {
 
 fn quantise_lower(error: i32, step: i32) -> usize {
     let size = magnitude(error);
-    let level = DECISIONS.partition_point(|decision| decision * step >> 12 <= size);
+    let level = DECISIONS.partition_point(|decision| (decision * step) >> 12 <= size);
     // Positive codes count down from 61, negative ones from 31, except for the two innermost negative
     // levels, which have the codes 63 and 62.
     match (error < 0, level) {
@@ -374,7 +374,7 @@ fn magnitude(error: i32) -> i32 {
 }
 
 fn scaled(step: i32, level: i32) -> i32 {
-    step * level >> 15
+    (step * level) >> 15
 }
 
 fn same_sign(a: i32, b: i32) -> bool {

@@ -163,9 +163,9 @@ pub enum AudioDecoder {
     /// Opus.
     Opus(OpusDecoder),
     /// PCMU or PCMA.
-    G711(G711Decoder),
+    G711(Box<G711Decoder>),
     /// G.722.
-    G722(G722Decoder),
+    G722(Box<G722Decoder>),
 }
 
 impl AudioDecoder {
@@ -176,17 +176,17 @@ impl AudioDecoder {
     pub fn new(kind: CodecKind) -> Result<Self, CodecError> {
         Ok(match kind {
             CodecKind::Opus => AudioDecoder::Opus(OpusDecoder::new()?),
-            CodecKind::Pcmu => AudioDecoder::G711(G711Decoder::new(Law::Mu)),
-            CodecKind::Pcma => AudioDecoder::G711(G711Decoder::new(Law::A)),
-            CodecKind::G722 => AudioDecoder::G722(G722Decoder::new()),
+            CodecKind::Pcmu => AudioDecoder::G711(Box::new(G711Decoder::new(Law::Mu))),
+            CodecKind::Pcma => AudioDecoder::G711(Box::new(G711Decoder::new(Law::A))),
+            CodecKind::G722 => AudioDecoder::G722(Box::default()),
         })
     }
 
     fn inner(&mut self) -> &mut dyn Decoder {
         match self {
             AudioDecoder::Opus(decoder) => decoder,
-            AudioDecoder::G711(decoder) => decoder,
-            AudioDecoder::G722(decoder) => decoder,
+            AudioDecoder::G711(decoder) => &mut **decoder,
+            AudioDecoder::G722(decoder) => &mut **decoder,
         }
     }
 }
@@ -224,7 +224,7 @@ pub enum AudioEncoder {
     /// PCMU or PCMA.
     G711(G711Encoder),
     /// G.722.
-    G722(G722Encoder),
+    G722(Box<G722Encoder>),
 }
 
 impl AudioEncoder {
@@ -237,7 +237,7 @@ impl AudioEncoder {
             CodecKind::Opus => AudioEncoder::Opus(OpusEncoder::new(opus)?),
             CodecKind::Pcmu => AudioEncoder::G711(G711Encoder::new(Law::Mu)),
             CodecKind::Pcma => AudioEncoder::G711(G711Encoder::new(Law::A)),
-            CodecKind::G722 => AudioEncoder::G722(G722Encoder::new()),
+            CodecKind::G722 => AudioEncoder::G722(Box::default()),
         })
     }
 
@@ -256,7 +256,7 @@ impl AudioEncoder {
         match self {
             AudioEncoder::Opus(encoder) => encoder,
             AudioEncoder::G711(encoder) => encoder,
-            AudioEncoder::G722(encoder) => encoder,
+            AudioEncoder::G722(encoder) => &mut **encoder,
         }
     }
 }
