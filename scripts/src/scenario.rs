@@ -47,11 +47,10 @@ impl Scenario {
         if method != "ACK" && method != "CANCEL" {
             self.cseq += 1;
         }
-        // RFC 3261 §9.1: a CANCEL has the branch of its INVITE.
-        let via = if method == "CANCEL" {
-            "[branch-1]"
-        } else {
-            "[branch]"
+        // RFC 3261 §9.1: a CANCEL has the Via of its INVITE, which the last answer repeats.
+        let via = match method {
+            "CANCEL" => "[last_Via:]",
+            _ => "Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=[branch]",
         };
         let to_tag = if uri == "[next_url]" {
             "[peer_tag_param]"

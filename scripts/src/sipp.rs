@@ -18,7 +18,7 @@ pub enum SippError {
     Failed {
         /// The scenario's file.
         scenario: String,
-        /// sipp's exit code (0 all calls right, 1 a call failed, 97 timeout, 255 fatal).
+        /// sipp's exit code (0 all calls right, 1 a call failed, 97 timeout, 255 fatal); none: it did not end.
         code: Option<i32>,
         /// Its screen.
         output: String,
@@ -92,13 +92,15 @@ impl Sipp {
 
     /// Waits for the end and checks that the scenario succeeded.
     pub fn finish(mut self, patience: Duration) -> Result<(), SippError> {
-        let status = self.process.wait_exit(patience)?;
-        if status.success() {
-            return Ok(());
-        }
+        let status = match self.process.wait_exit(patience) {
+            Ok(status) if status.success() => return Ok(()),
+            Ok(status) => Some(status),
+            Err(ProcessError::NoExit { .. }) => None,
+            Err(error) => return Err(error.into()),
+        };
         Err(SippError::Failed {
             scenario: self.scenario.clone(),
-            code: status.code(),
+            code: status.and_then(|s| s.code()),
             output: self.process.output(),
             errors: self.logs(),
         })
