@@ -296,7 +296,13 @@ fn a_peer_that_vanishes_is_removed() {
 #[test]
 fn a_call_is_cancelled_before_the_answer() {
     let folder = tempfile::tempdir().unwrap();
-    let server = start(folder.path(), &[("MEET_MEETINGS_RING_MILLISECONDS", "3000")]);
+    let server = start(
+        folder.path(),
+        &[
+            ("MEET_MEETINGS_RING_MILLISECONDS", "3000"),
+            ("MEET_MEETINGS_EMPTY_GRACE_SECONDS", "1"),
+        ],
+    );
     let cat = Probe::start(Ipv4Addr::LOCALHOST.into(), 1000.0).unwrap();
     let scenario = Scenario::new("cat")
         .invite(&sdp("127.0.0.1", cat.address.port(), "sendrecv", 1))
