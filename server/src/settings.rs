@@ -36,7 +36,7 @@ pub fn focus(config: &Config, sip: Option<SocketAddr>, http: Option<SocketAddr>)
         api_port_beside_sip: http
             .filter(|address| address.ip().is_unspecified())
             .map(|address| address.port()),
-        allow_md5: config.sip.allow_md5,
+        algorithms: config.digest_algorithms(),
         ended_hold: Duration::from_secs(config.meetings.ended_hold_seconds),
         empty_grace: Duration::from_secs(config.meetings.empty_grace_seconds),
         unjoined_hold: Duration::from_secs(config.meetings.unused_grace_seconds),

@@ -213,6 +213,10 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if config.sip.realm.is_empty() || config.sip.realm.contains(['"', '\\', '\r', '\n']) {
         return invalid("sip.realm must be a plain, non-empty word".into());
     }
+    let stored = |name: &String| ["SHA-256", "SHA-512-256", "MD5"].contains(&name.as_str());
+    if config.sip.algorithms.is_empty() || !config.sip.algorithms.iter().all(stored) {
+        return invalid("sip.algorithms takes SHA-256, SHA-512-256 and MD5, and at least one".into());
+    }
     if config.api.tokens.iter().any(|t| t.len() < 16) {
         return invalid("an API token is shorter than 16 characters: try `openssl rand -hex 24`".into());
     }
@@ -287,6 +291,8 @@ mod tests {
             "[media]\nopus_complexity = 11",
             "[api]\ntokens = [\"short\"]",
             "[media]\ntalkers = 16",
+            "[sip]\nalgorithms = []",
+            "[sip]\nalgorithms = [\"CRC\"]",
         ] {
             let file = file(text);
             assert!(
@@ -313,7 +319,7 @@ mod tests {
         assert!(
             from_environment_names()
                 .unwrap()
-                .contains(&"MEET_SIP_ALLOW_MD5".to_owned())
+                .contains(&"MEET_SIP_ALGORITHMS".to_owned())
         );
     }
 }

@@ -13,6 +13,7 @@ pub use cli::{Cli, Command, UserCommand};
 pub use load::{ConfigError, from_environment_names, load, load_from, to_toml};
 
 use serde::{Deserialize, Serialize};
+use sip_proto::digest::Algorithm;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -148,8 +149,8 @@ pub struct SipConfig {
     pub realm: String,
     /// Host names that this server answers for; empty: any. Addresses are always accepted.
     pub domains: Vec<String>,
-    /// Also offer MD5 digests to phones that know nothing better.
-    pub allow_md5: bool,
+    /// Digest algorithms offered, the preferred one first: `SHA-256`, `SHA-512-256`, `MD5`.
+    pub algorithms: Vec<String>,
     /// A TCP connection on which nothing came for so long is closed (dead peers are found earlier by probes).
     pub tcp_idle_seconds: u64,
     /// TCP connections in all.
@@ -167,7 +168,7 @@ impl Default for SipConfig {
         Self {
             realm: "meet".into(),
             domains: Vec::new(),
-            allow_md5: true,
+            algorithms: vec!["SHA-256".into()],
             tcp_idle_seconds: 7200,
             tcp_connections: 2000,
             tcp_connections_per_address: 200,
@@ -287,6 +288,15 @@ impl Config {
                 Some(SocketAddr::new(ip, if first.port() == 0 { 0 } else { 8080 }))
             }
         }
+    }
+
+    /// The digest algorithms by their types; the names were checked when the configuration was read.
+    pub fn digest_algorithms(&self) -> Vec<Algorithm> {
+        self.sip
+            .algorithms
+            .iter()
+            .filter_map(|name| name.parse().ok())
+            .collect()
     }
 
     /// Media threads to start.

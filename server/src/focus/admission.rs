@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use sip_proto::digest::{Policy, Refusal, Verifier};
+use sip_proto::digest::{Algorithm, Policy, Refusal, Verifier};
 use sip_proto::headers::Authorization;
 use sip_proto::message::{HeaderName, Headers, Request, StatusCode};
 use sip_proto::uri::Uri;
@@ -52,7 +52,11 @@ pub enum Verdict {
 impl Gate {
     /// A gate with nonces of its own.
     pub fn new(settings: &FocusSettings, seed: [u8; 32], now: Instant) -> Self {
-        let policy = Policy::new(settings.realm.clone(), settings.allow_md5);
+        let with_md5 = settings.algorithms.contains(&Algorithm::Md5);
+        let policy = Policy {
+            algorithms: settings.algorithms.clone(),
+            ..Policy::new(settings.realm.clone(), with_md5)
+        };
         Self {
             admittance: settings.admittance,
             verifier: Verifier::new(policy, seed, now),

@@ -5,6 +5,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use sip_proto::digest::Algorithm;
+
 use super::limits;
 use crate::registrar::RegistrarSettings;
 
@@ -36,8 +38,8 @@ pub struct FocusSettings {
     /// The API listens on a wildcard with this port: in answers to SIP it is named by the address
     /// that the request came to, which the peer can reach, instead of `api_url`.
     pub api_port_beside_sip: Option<u16>,
-    /// Whether MD5 digests of old phones are accepted.
-    pub allow_md5: bool,
+    /// Digest algorithms offered, the preferred one first. MD5 also lets in answers without qop.
+    pub algorithms: Vec<Algorithm>,
     /// How long an ended name is answered with 410.
     pub ended_hold: Duration,
     /// How long a room stays after the last one left.
@@ -114,7 +116,7 @@ impl Default for FocusSettings {
             authority: "localhost".to_owned(),
             api_url: None,
             api_port_beside_sip: None,
-            allow_md5: false,
+            algorithms: vec![Algorithm::Sha256],
             ended_hold: Duration::from_secs(600),
             empty_grace: Duration::from_secs(30),
             unjoined_hold: Duration::from_secs(12 * 3600),

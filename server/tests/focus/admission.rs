@@ -19,7 +19,11 @@ fn house(allow_md5: bool) -> House {
     let settings = FocusSettings {
         admittance: Admittance::Accounts,
         realm: "meet".into(),
-        allow_md5,
+        algorithms: if allow_md5 {
+            vec![Algorithm::Sha256, Algorithm::Md5]
+        } else {
+            vec![Algorithm::Sha256]
+        },
         ..lan()
     };
     let mut house = House::new(settings);

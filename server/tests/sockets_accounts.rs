@@ -1,0 +1,205 @@
+//! Accounts over real sockets: digest, registrations, the factory, and what a stranger gets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs
+)]
+
+mod support;
+
+use sip_proto::digest::{Credentials, authorize};
+use sip_proto::headers::Challenge;
+use sip_proto::message::Method;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+use support::{Phone, Server, Sip, command, pcmu};
+
+const TOKEN: &str = "0123456789abcdef";
+
+fn add_user(data: &Path, name: &str, password: &str) {
+    let args = [
+        "--data-dir",
+        data.to_str().unwrap(),
+        "user",
+        "add",
+        name,
+        "--password-stdin",
+    ];
+    let mut child = command(&args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(format!("{password}\n").as_bytes())
+        .unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
+fn start(data: &Path) -> Server {
+    let file = data.join("server.toml");
+    let text = format!("[api]\ntokens = [\"{TOKEN}\"]\n[sip]\nalgorithms = [\"SHA-256\", \"MD5\"]\n");
+    std::fs::write(&file, text).unwrap();
+    let args = [
+        "--config",
+        file.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+    ];
+    Server::start(&[&args[..], &["--data-dir", data.to_str().unwrap()]].concat())
+}
+
+/// Asks without, then with credentials for the challenge of that algorithm.
+fn ask(
+    phone: &Phone,
+    method: &str,
+    uri: &str,
+    to: &str,
+    cseq: u32,
+    who: (&str, &str, &str),
+    body: &str,
+) -> Sip {
+    let (user, password, algorithm) = who;
+    let first = phone.ask(&phone.request(method, uri, to, cseq, "", body));
+    assert_eq!(first.status(), 401, "{first:?}");
+    if method == "INVITE" {
+        phone.send(&phone.request("ACK", uri, first.header("To").unwrap(), cseq, "", ""));
+    }
+    let challenge: Challenge = first
+        .0
+        .lines()
+        .filter_map(|line| line.strip_prefix("WWW-Authenticate: "))
+        .find(|value| value.contains(&format!("algorithm={algorithm},")))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let credentials = Credentials {
+        realm: None,
+        user: user.into(),
+        password: password.into(),
+    };
+    let asked = Method::parse(method);
+    let answer = authorize(
+        &challenge,
+        &credentials,
+        &asked,
+        &uri.parse().unwrap(),
+        "c0ffee",
+        1,
+    );
+    let more = format!("Authorization: {answer}\r\n");
+    phone.ask(&phone.request(method, uri, to, cseq + 1, &more, body))
+}
+
+#[test]
+fn a_call_needs_an_account_and_the_factory_makes_a_room() {
+    let data = tempfile::tempdir().unwrap();
+    add_user(data.path(), "ann", "secret");
+    let server = start(data.path());
+    let uri = format!("sip:create@{}", server.sip);
+    let (to, offer) = (format!("<{uri}>"), pcmu("127.0.0.1", 40_010));
+    for algorithm in ["SHA-256", "MD5"] {
+        let phone = Phone::new(server.sip, "ann");
+        let answer = ask(
+            &phone,
+            "INVITE",
+            &uri,
+            &to,
+            1,
+            ("ann", "secret", algorithm),
+            &offer,
+        );
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        assert!(
+            answer.header("Contact").unwrap().contains(";isfocus"),
+            "{answer:?}"
+        );
+        phone.send(&phone.request(
+            "ACK",
+            &answer.uri_of("Contact"),
+            answer.header("To").unwrap(),
+            2,
+            "",
+            "",
+        ));
+        assert_eq!(phone.bye(&answer, 3).status(), 200);
+    }
+    for (user, password) in [("ann", "wrong"), ("nobody", "secret")] {
+        let phone = Phone::new(server.sip, "ann");
+        let answer = ask(
+            &phone,
+            "INVITE",
+            &uri,
+            &to,
+            1,
+            (user, password, "SHA-256"),
+            &offer,
+        );
+        assert!([401, 403].contains(&answer.status()), "{user}: {answer:?}");
+    }
+    // An account added while the server runs is good at once.
+    add_user(data.path(), "bob", "other");
+    let phone = Phone::new(server.sip, "bob");
+    let answer = ask(
+        &phone,
+        "INVITE",
+        &uri,
+        &to,
+        1,
+        ("bob", "other", "SHA-256"),
+        &offer,
+    );
+    assert_eq!(answer.status(), 200, "{answer:?}");
+}
+
+#[test]
+fn registrations_are_listed_and_survive_a_kill() {
+    let data = tempfile::tempdir().unwrap();
+    add_user(data.path(), "ann", "secret");
+    let mut server = start(data.path());
+    let phone = Phone::new(server.sip, "ann");
+    let (uri, to) = (format!("sip:{}", server.sip), format!("<sip:ann@{}>", server.sip));
+    let answer = ask(&phone, "REGISTER", &uri, &to, 1, ("ann", "secret", "SHA-256"), "");
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    assert!(
+        answer.header("Contact").unwrap().contains("expires="),
+        "{answer:?}"
+    );
+    let bearer = format!("Bearer {TOKEN}");
+    let listed = |server: &Server| {
+        server
+            .request("GET", "/api/v1/registrations", &[("Authorization", &bearer)], "")
+            .json()["registrations"]
+            .clone()
+    };
+    let before = listed(&server);
+    assert!(
+        before[0]["contact"]
+            .as_str()
+            .unwrap()
+            .contains(&phone.me.to_string()),
+        "{before}"
+    );
+    // The store is asked for something behind the write, so the write is done.
+    assert_eq!(
+        server
+            .request("GET", "/api/v1/events", &[("Authorization", &bearer)], "")
+            .status,
+        200
+    );
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    drop(server);
+    let server = start(data.path());
+    let after = listed(&server);
+    assert_eq!(after[0]["contact"], before[0]["contact"]);
+    assert!(after[0]["expires_seconds"].as_u64().unwrap() > 3000, "{after}");
+}
