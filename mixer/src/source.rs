@@ -2,7 +2,7 @@
 //!
 //! Not decoded: packets that are silence by their size or flag, packets whose RFC 6464 level is under the
 //! threshold, and, once several frames in a row measured quiet, packets in which the sender's own voice
-//! activity detector saw nothing and which are no bigger than those measured; every tenth of these is
+//! activity detector saw nothing and which are no bigger than those measured; one of 25 (each half second) is
 //! decoded to check. A packet of any other look is always decoded, so that a talker's first frame is heard.
 //! Deliberately absent: loudness and mixing.
 
@@ -26,7 +26,7 @@ const FIFO: usize = MAX_PACKET_SAMPLES + TICK_SAMPLES;
 /// Quiet frames in a row before packets may go undecoded.
 const TRUST_AFTER: u32 = 8;
 /// Of the packets that only look inactive, one in so many is decoded.
-const CHECK_EVERY: u32 = 10;
+const CHECK_EVERY: u32 = 25;
 /// Of the packets that are surely silent, so many are decoded first, so that the decoder too has come to rest.
 const SETTLE: u32 = 2;
 /// Packets pulled in one tick at most: ten of 2.5 ms, eight, and some that must be shortened.
