@@ -33,6 +33,7 @@ use tokio::sync::mpsc;
 
 /// Serves until a signal ends it.
 pub fn serve(config: &Config) -> Result<(), StartError> {
+    raise_descriptor_limit();
     let _lock = lock_data_dir(&config.data_dir)?;
     let metrics = Arc::new(Metrics::new());
     let path = Store::file(&config.data_dir);
@@ -40,8 +41,7 @@ pub fn serve(config: &Config) -> Result<(), StartError> {
         path: path.clone(),
         source,
     })?;
-    let (capture, mut taps) = start_capture(config, &metrics)?;
-    let signalling_tap = taps.pop().flatten().map(SharedTap::new);
+    let (capture, taps, signalling_tap) = start_capture(config, &metrics)?;
     let sip = config
         .listen
         .iter()
@@ -196,20 +196,30 @@ impl Parts<'_> {
     }
 }
 
-fn start_capture(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-) -> Result<(Option<Capture>, Vec<Option<Tap>>), StartError> {
-    // One tap for each shard and one for the signalling.
-    let count = config.shard_count() + 1;
+type Capturing = (Option<Capture>, Vec<Option<Tap>>, Option<SharedTap>);
+
+fn start_capture(config: &Config, metrics: &Arc<Metrics>) -> Result<Capturing, StartError> {
+    let count = config.shard_count();
     let Some(path) = config.capture_file() else {
-        return Ok((None, (0..count).map(|_| None).collect()));
+        return Ok((None, (0..count).map(|_| None).collect(), None));
     };
-    let (capture, taps) = Capture::start(path, count, metrics).map_err(|source| StartError::Capture {
-        path: path.to_owned(),
-        source,
-    })?;
-    Ok((Some(capture), taps.into_iter().map(Some).collect()))
+    let (capture, taps, shared) =
+        Capture::start(path, count, metrics).map_err(|source| StartError::Capture {
+            path: path.to_owned(),
+            source,
+        })?;
+    Ok((Some(capture), taps.into_iter().map(Some).collect(), Some(shared)))
+}
+
+/// A call costs two descriptors and most systems grant 1,024 until asked: take what is allowed.
+fn raise_descriptor_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, hard, hard)
+    {
+        tracing::warn!(%error, soft, "the limit of open files stays low; each call costs two");
+    }
 }
 
 fn lock_data_dir(dir: &Path) -> Result<Flock<File>, StartError> {

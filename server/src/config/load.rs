@@ -1,6 +1,7 @@
 //! Reads the configuration: file, then environment, then flags; and says where a mistake is.
 
 use super::{Cli, Config};
+use crate::drivers::limits::LEGS_PER_ROOM;
 use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
@@ -206,6 +207,9 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     }
     if config.meetings.max_members == 0 || config.meetings.max_rooms == 0 {
         return invalid("meetings.max_members and meetings.max_rooms must be at least 1".into());
+    }
+    if config.meetings.max_members > LEGS_PER_ROOM {
+        return invalid(format!("meetings.max_members is more than {LEGS_PER_ROOM}"));
     }
     if config.sip.min_expires_seconds > config.sip.max_expires_seconds {
         return invalid("sip.min_expires_seconds is more than sip.max_expires_seconds".into());

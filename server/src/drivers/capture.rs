@@ -13,6 +13,7 @@ use std::io::{self, BufWriter, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
@@ -60,28 +61,53 @@ impl Tap {
     }
 }
 
-/// A tap for several tasks of the control side.
-#[derive(Clone)]
-pub struct SharedTap(Arc<Mutex<Tap>>);
-
-impl std::fmt::Debug for SharedTap {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("SharedTap")
-    }
+/// A tap for the tasks of the control side, which may allocate: SIP can be longer than a frame.
+#[derive(Debug, Clone)]
+pub struct SharedTap {
+    queue: SyncSender<Whole>,
+    metrics: Arc<Metrics>,
 }
 
 impl SharedTap {
-    /// Shares a tap.
-    pub fn new(tap: Tap) -> Self {
-        Self(Arc::new(Mutex::new(tap)))
-    }
-
-    /// As [`Tap::record`].
+    /// Copies a datagram; never waits.
     pub fn record(&self, at: SystemTime, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .record(at, from, to, bytes);
+        if self
+            .queue
+            .try_send(Whole {
+                at,
+                from,
+                to,
+                bytes: bytes.to_vec(),
+            })
+            .is_err()
+        {
+            self.metrics.capture_dropped.inc();
+        }
+    }
+}
+
+/// A packet on its way to the file.
+#[derive(Debug)]
+struct Whole {
+    at: SystemTime,
+    from: SocketAddr,
+    to: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+impl From<Captured> for Whole {
+    fn from(slot: Captured) -> Self {
+        let bytes = slot
+            .bytes
+            .get(..usize::from(slot.length))
+            .unwrap_or_default()
+            .to_vec();
+        Self {
+            at: slot.at,
+            from: slot.from,
+            to: slot.to,
+            bytes,
+        }
     }
 }
 
@@ -92,8 +118,12 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Creates the file and `count` taps.
-    pub fn start(path: &Path, count: usize, metrics: &Arc<Metrics>) -> io::Result<(Self, Vec<Tap>)> {
+    /// Creates the file, `count` taps for media threads, and one for the control side.
+    pub fn start(
+        path: &Path,
+        count: usize,
+        metrics: &Arc<Metrics>,
+    ) -> io::Result<(Self, Vec<Tap>, SharedTap)> {
         let file = Flushable(Arc::new(Mutex::new(BufWriter::new(File::create(path)?))));
         let writer = PcapWriter::new(file.clone(), "meet-server").map_err(io::Error::other)?;
         let (mut taps, mut rings) = (Vec::with_capacity(count), Vec::with_capacity(count));
@@ -105,17 +135,24 @@ impl Capture {
             });
             rings.push(consumer);
         }
+        let (queue, whole) = sync_channel(CAPTURE_QUEUE);
+        let shared = SharedTap {
+            queue,
+            metrics: Arc::clone(metrics),
+        };
         let stop = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&stop);
+        let sources = Sources { rings, whole };
         let thread = std::thread::Builder::new()
             .name("capture".into())
-            .spawn(move || run(writer, &file, rings, &ended))?;
+            .spawn(move || run(writer, &file, sources, &ended))?;
         Ok((
             Self {
                 stop,
                 thread: Some(thread),
             },
             taps,
+            shared,
         ))
     }
 }
@@ -144,20 +181,28 @@ impl Write for Flushable {
     }
 }
 
-fn run(
-    mut writer: PcapWriter<Flushable>,
-    file: &Flushable,
-    mut rings: Vec<rtrb::Consumer<Captured>>,
-    stop: &AtomicBool,
-) {
-    let mut held: Vec<Captured> = Vec::new();
-    loop {
-        let last = stop.load(Ordering::Acquire);
-        for ring in &mut rings {
+/// Where packets come from.
+struct Sources {
+    rings: Vec<rtrb::Consumer<Captured>>,
+    whole: Receiver<Whole>,
+}
+
+impl Sources {
+    fn take(&mut self, into: &mut Vec<Whole>) {
+        for ring in &mut self.rings {
             while let Ok(packet) = ring.pop() {
-                held.push(packet);
+                into.push(packet.into());
             }
         }
+        into.extend(self.whole.try_iter());
+    }
+}
+
+fn run(mut writer: PcapWriter<Flushable>, file: &Flushable, mut sources: Sources, stop: &AtomicBool) {
+    let mut held: Vec<Whole> = Vec::new();
+    loop {
+        let last = stop.load(Ordering::Acquire);
+        sources.take(&mut held);
         held.sort_by_key(|packet| packet.at);
         let until = if last {
             None
@@ -170,9 +215,12 @@ fn run(
         let outcome = held
             .drain(..ripe)
             .try_for_each(|p| {
-                let bytes = p.bytes.get(..usize::from(p.length)).unwrap_or_default();
                 let at = p.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                writer.udp(at, p.from, p.to, bytes)
+                match writer.udp(at, p.from, p.to, &p.bytes) {
+                    // One that is too long does not break the file.
+                    Err(PcapError::TooLong(_)) => Ok(()),
+                    other => other,
+                }
             })
             .and_then(|()| {
                 if ripe > 0 {
@@ -189,5 +237,43 @@ fn run(
             return;
         }
         std::thread::park_timeout(POLL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_are_written_whole_and_in_order_of_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.pcapng");
+        let metrics = Arc::new(Metrics::new());
+        let (capture, mut taps, shared) = Capture::start(&path, 1, &metrics).unwrap();
+        let (a, b) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
+        let now = SystemTime::now();
+        taps[0].record(now, a, b, b"<second>");
+        shared.record(now - Duration::from_millis(50), b, a, &[b'x'; 4000]);
+        taps[0].record(now - Duration::from_millis(90), a, b, b"<first>");
+        drop(capture);
+        let bytes = std::fs::read(&path).unwrap();
+        let find = |needle: &[u8]| bytes.windows(needle.len()).position(|w| w == needle).unwrap();
+        assert!(find(b"<first>") < find(&[b'x'; 4000]) && find(&[b'x'; 4000]) < find(b"<second>"));
+        assert_eq!(metrics.capture_dropped.get(), 0);
+    }
+
+    #[test]
+    fn a_full_ring_counts_and_does_not_wait() {
+        let metrics = Arc::new(Metrics::new());
+        let (producer, _ring) = rtrb::RingBuffer::new(2);
+        let mut tap = Tap {
+            ring: producer,
+            metrics: Arc::clone(&metrics),
+        };
+        let address = "127.0.0.1:1".parse().unwrap();
+        for _ in 0..5 {
+            tap.record(SystemTime::now(), address, address, b"x");
+        }
+        assert_eq!(metrics.capture_dropped.get(), 3);
     }
 }

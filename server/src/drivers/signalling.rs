@@ -117,7 +117,6 @@ impl Signalling {
                 .chain(self.books.stop_at)
                 .min();
             tokio::select! {
-                biased;
                 Some(input) = self.internal.recv() => self.house(input),
                 Some(input) = self.wire.recv() => self.wire_input(input),
                 () = sleep_until(due) => {}
