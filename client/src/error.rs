@@ -124,7 +124,11 @@ pub enum MeetError {
         source: Box<ureq::Error>,
     },
     /// The API refused.
-    #[error("the API at {url} answered {status}{}", detail.as_deref().map(|d| format!(": {d}")).unwrap_or_default())]
+    #[error(
+        "the API at {url} answered {status}{}{}",
+        detail.as_deref().map(|text| format!(": {text}")).unwrap_or_default(),
+        if *status == 401 { "; put the API's token into MEET_API_TOKEN" } else { "" }
+    )]
     ApiRefused {
         /// Where.
         url: String,
@@ -208,7 +212,7 @@ impl MeetError {
 fn refusal_hint(status: u16) -> &'static str {
     match status {
         401 | 407 => "; pass --user and --password-file (or MEET_PASSWORD)",
-        403 => "; this account or network may not do that",
+        403 => "; is the password right? else this account or network may not do that",
         404 => "; there is no such meeting or person: see `meet list`",
         408 | 480 => "; nobody answered",
         410 => "; that meeting has ended",

@@ -57,7 +57,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true)]
     pub json: bool,
     /// Configuration file [default: meet/config.toml in the XDG configuration directory]
-    #[arg(long, global = true, env = "MEET_CONFIG", value_name = "FILE")]
+    #[arg(long, global = true, env = "MEET_CLIENT_CONFIG", value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Log filter for standard error, such as debug or meet_client=trace [default: warn]
     #[arg(long, global = true, env = "MEET_LOG", value_name = "FILTER")]
