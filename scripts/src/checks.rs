@@ -100,6 +100,7 @@ pub enum CheckError {
 /// All faults against the house's rules below `root`, one line each.
 pub fn all(root: &Path) -> Result<Vec<String>, CheckError> {
     let mut faults = arrows(root)?;
+    faults.extend(licences(root)?);
     faults.extend(sans_io(root)?);
     faults.extend(file_sizes(root)?);
     faults.extend(top_level(root)?);
@@ -117,6 +118,7 @@ struct Package {
     id: String,
     name: String,
     source: Option<String>,
+    license: Option<String>,
 }
 
 #[derive(serde::Deserialize)]
@@ -141,8 +143,7 @@ struct Kind {
     kind: Option<String>,
 }
 
-/// Faults in the dependencies between crates, and I/O crates below a core.
-pub fn arrows(root: &Path) -> Result<Vec<String>, CheckError> {
+fn metadata(root: &Path) -> Result<Metadata, CheckError> {
     let output = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()))
         .args(["metadata", "--format-version", "1", "--locked"])
         .current_dir(root)
@@ -153,7 +154,67 @@ pub fn arrows(root: &Path) -> Result<Vec<String>, CheckError> {
             String::from_utf8_lossy(&output.stderr).into_owned(),
         ));
     }
-    let metadata: Metadata = serde_json::from_slice(&output.stdout)?;
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+#[derive(serde::Deserialize)]
+struct Deny {
+    licenses: Allowed,
+}
+
+#[derive(serde::Deserialize)]
+struct Allowed {
+    allow: Vec<String>,
+    #[serde(default)]
+    clarify: Vec<Clarified>,
+}
+
+/// A crate that names a licence file only: a person has read it.
+#[derive(serde::Deserialize)]
+struct Clarified {
+    #[serde(rename = "crate")]
+    name: String,
+    expression: String,
+}
+
+/// Dependencies whose licence `deny.toml` does not allow: the part of cargo-deny that must never be forgotten.
+pub fn licences(root: &Path) -> Result<Vec<String>, CheckError> {
+    let path = root.join("deny.toml");
+    let deny: Deny =
+        toml::from_str(&read(&path)?).map_err(|e| CheckError::Cargo(format!("deny.toml: {e}")))?;
+    let known: Vec<&str> = deny.licenses.allow.iter().map(String::as_str).collect();
+    let packages = metadata(root)?.packages;
+    let faults = packages.iter().filter_map(|package| {
+        let read = deny
+            .licenses
+            .clarify
+            .iter()
+            .find(|c| c.name == package.name)
+            .map(|c| c.expression.as_str());
+        let expression = package.license.as_deref().or(read).unwrap_or_default();
+        (!permitted(expression, &known)).then(|| {
+            format!(
+                "{}: licence {expression:?} is not among those of deny.toml",
+                package.name
+            )
+        })
+    });
+    Ok(faults.collect())
+}
+
+/// Whether an SPDX expression can be met with the licences `known`. OR binds weaker than AND; `/` is an old OR.
+fn permitted(expression: &str, known: &[&str]) -> bool {
+    let flat = expression.replace('/', " OR ").replace(['(', ')'], "");
+    flat.split(" OR ").any(|choice| {
+        choice
+            .split(" AND ")
+            .all(|licence| known.contains(&licence.trim()))
+    })
+}
+
+/// Faults in the dependencies between crates, and I/O crates below a core.
+pub fn arrows(root: &Path) -> Result<Vec<String>, CheckError> {
+    let metadata = metadata(root)?;
     let names: BTreeMap<&str, &str> = metadata
         .packages
         .iter()
@@ -373,6 +434,14 @@ mod tests {
             top_level(root.path()).unwrap(),
             ["misc/: not one of the seven top-level folders"]
         );
+    }
+
+    #[test]
+    fn licences_are_read_as_choices_and_sums() {
+        let known = ["MIT", "ISC", "Unicode-3.0"];
+        assert!(permitted("MIT OR Apache-2.0", &known) && permitted("GPL-3.0/MIT", &known));
+        assert!(permitted("(GPL-2.0 OR MIT) AND Unicode-3.0", &known));
+        assert!(!permitted("MIT AND GPL-3.0", &known) && !permitted("", &known));
     }
 
     #[test]

@@ -150,8 +150,12 @@ fn hold_and_resume_by_re_invite_keep_the_audio() {
     let call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "hold", &[]).unwrap();
     wait_hears("ann before", &tones, &[1000], || ann.heard().unwrap());
     wait_hears("cat before", &tones, &[500], || cat.heard());
-    // inactive: cat still sends, nobody hears it.
+    // inactive: cat still sends, nobody hears it, and nothing is sent to it.
     wait_hears("ann during", &tones, &[], || ann.heard().unwrap());
+    let before = cat.received();
+    let silence = ann.heard().unwrap().seconds() + 0.5;
+    ann.wait_heard(silence).unwrap();
+    assert_eq!(cat.received(), before, "a phone on hold gets no RTP");
     cat.forget();
     wait_hears("ann after", &tones, &[1000], || ann.heard().unwrap());
     wait_hears("cat after", &tones, &[500], || cat.heard());
@@ -288,4 +292,76 @@ fn an_offer_of_srtp_only_is_refused_and_never_answered_with_clear_media() {
     .unwrap()
     .finish(PATIENCE)
     .unwrap();
+}
+
+#[test]
+fn a_call_cancelled_before_the_answer_leaves_the_audio_of_the_others_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(workshop::server::program("meet-server"));
+    command.args([
+        "--lan",
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--data-dir",
+    ]);
+    command
+        .arg(folder.path().join("data"))
+        .env("MEET_MEETINGS_RING_MILLISECONDS", "1500");
+    let server = Server::start(command).unwrap();
+    let tones = [500, 700, 1000];
+    let (mut ann, mut ben) = (opus(folder.path(), "ann", 500), pcmu(folder.path(), "ben", 700));
+    ann.call(&server.room("cancel")).unwrap();
+    ben.call(&server.room("cancel")).unwrap();
+    let cat = probe(1000);
+    let scenario = Scenario::new("cat")
+        .invite(&sdp("127.0.0.1", cat.address.port(), "sendrecv", 1))
+        .ring()
+        .cancel()
+        .expect_only(200)
+        .expect_only(487)
+        .ack_failure();
+    Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "cancel", &[])
+        .unwrap()
+        .finish(PATIENCE)
+        .unwrap();
+    wait_hears("ann", &tones, &[700], || ann.heard().unwrap());
+    wait_hears("ben", &tones, &[500], || ben.heard().unwrap());
+    assert_eq!(cat.received(), 0, "no media before an answer");
+}
+
+#[test]
+fn phones_meet_over_ipv6() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(workshop::server::program("meet-server"));
+    command.args([
+        "--lan",
+        "--listen",
+        "[::1]:0",
+        "--http",
+        "127.0.0.1:0",
+        "--data-dir",
+    ]);
+    command.arg(folder.path().join("data"));
+    let server = Server::start(command).unwrap();
+    let probes =
+        [500, 1000].map(|tone| Probe::start(std::net::Ipv6Addr::LOCALHOST.into(), tone as f32).unwrap());
+    let calls = [("ann", &probes[0]), ("cat", &probes[1])].map(|(name, probe)| {
+        let offer = sdp("::1", probe.address.port(), "sendrecv", 1).replace("IN IP4", "IN IP6");
+        let scenario = Scenario::new(name)
+            .invite(&offer)
+            .expect(200, &["c=IN IP6 ::1", "Contact:.*@\\[::1\\]:"])
+            .ack(None)
+            .talk(5_000)
+            .bye();
+        let mut sipp = std::process::Command::new("sipp");
+        sipp.args(["-i", "::1"]);
+        Sipp::start_as(sipp, folder.path(), name, &scenario.xml(), server.sip, "six", &[]).unwrap()
+    });
+    wait_hears("ann", &[500, 1000], &[1000], || probes[0].heard());
+    wait_hears("cat", &[500, 1000], &[500], || probes[1].heard());
+    for call in calls {
+        call.finish(PATIENCE).unwrap();
+    }
 }

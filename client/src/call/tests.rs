@@ -485,6 +485,34 @@ fn a_second_call_is_busy_and_nonsense_is_refused() {
             if response.status.code() == 488)));
 }
 
+/// The registrar's side: challenges once, then grants 300 seconds.
+fn serve_registrations(pair: &mut Pair, seen: &mut Vec<Request>) {
+    while let Some(place) = pair
+        .served
+        .iter()
+        .position(|event| matches!(event, Event::Request { .. }))
+    {
+        let Event::Request { tx, request, .. } = pair.served.remove(place) else {
+            continue;
+        };
+        assert_eq!(request.method, Method::Register);
+        let response = if request.headers.get(&HeaderName::Authorization).is_none() {
+            let mut refusal = Response::to(&request, StatusCode::UNAUTHORIZED);
+            let challenge = "Digest realm=\"meet\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"";
+            refusal.headers.push(HeaderName::WwwAuthenticate, challenge);
+            refusal
+        } else {
+            let mut granted = Response::to(&request, StatusCode::OK);
+            granted.headers.copy_from(&request.headers, &HeaderName::Contact);
+            granted.headers.push(HeaderName::Expires, 300);
+            granted
+        };
+        seen.push(request);
+        pair.server.respond(tx, response, pair.now).unwrap();
+        pair.settle();
+    }
+}
+
 #[test]
 fn registration_answers_a_challenge_refreshes_and_is_given_back() {
     let account = Account::with_login("Ada", "ada", "secret", "192.0.2.7".parse().unwrap(), None);
@@ -492,40 +520,14 @@ fn registration_answers_a_challenge_refreshes_and_is_given_back() {
     pair.phone.register(600, pair.now);
     pair.settle();
     let mut seen = Vec::new();
-    let serve = |pair: &mut Pair, seen: &mut Vec<Request>| {
-        while let Some(place) = pair
-            .served
-            .iter()
-            .position(|event| matches!(event, Event::Request { .. }))
-        {
-            let Event::Request { tx, request, .. } = pair.served.remove(place) else {
-                continue;
-            };
-            assert_eq!(request.method, Method::Register);
-            let response = if request.headers.get(&HeaderName::Authorization).is_none() {
-                let mut refusal = Response::to(&request, StatusCode::UNAUTHORIZED);
-                let challenge = "Digest realm=\"meet\", nonce=\"n1\", algorithm=SHA-256, qop=\"auth\"";
-                refusal.headers.push(HeaderName::WwwAuthenticate, challenge);
-                refusal
-            } else {
-                let mut granted = Response::to(&request, StatusCode::OK);
-                granted.headers.copy_from(&request.headers, &HeaderName::Contact);
-                granted.headers.push(HeaderName::Expires, 300);
-                granted
-            };
-            seen.push(request);
-            pair.server.respond(tx, response, pair.now).unwrap();
-            pair.settle();
-        }
-    };
-    serve(&mut pair, &mut seen);
+    serve_registrations(&mut pair, &mut seen);
     assert!(
         pair.has(|event| matches!(event, PhoneEvent::Registered { expires: 300, .. })),
         "{:?}",
         pair.heard
     );
     pair.pass(Duration::from_secs(241));
-    serve(&mut pair, &mut seen);
+    serve_registrations(&mut pair, &mut seen);
     let registered = pair
         .heard
         .iter()
@@ -534,7 +536,7 @@ fn registration_answers_a_challenge_refreshes_and_is_given_back() {
     assert_eq!(registered, 2, "refreshed a minute before the end");
     pair.phone.unregister(pair.now);
     pair.settle();
-    serve(&mut pair, &mut seen);
+    serve_registrations(&mut pair, &mut seen);
     assert!(pair.has(|event| matches!(event, PhoneEvent::Unregistered { .. })));
     assert!(pair.phone.is_quiet());
     assert_eq!(seen.last().unwrap().headers.expires().unwrap(), Some(0));

@@ -289,7 +289,7 @@ impl ServerAddress {
 
 /// Where the configuration file lies by default.
 pub fn default_path() -> Option<PathBuf> {
-    directories::ProjectDirs::from("", "", "meet").map(|dirs| dirs.config_dir().join("config.toml"))
+    super::folders::config().map(|folder| folder.join("config.toml"))
 }
 
 fn read_file(path: &Path) -> Result<FileConfig, MeetError> {

@@ -7,4 +7,5 @@ pub mod args;
 pub mod commands;
 pub mod config;
 pub mod events;
+mod folders;
 pub mod state;

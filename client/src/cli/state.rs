@@ -21,12 +21,7 @@ const KEPT: usize = 200;
 impl Tokens {
     /// Reads the file of this user; a missing or broken file counts as empty.
     pub fn load() -> Option<Self> {
-        let dirs = directories::ProjectDirs::from("", "", "meet")?;
-        let folder = dirs
-            .state_dir()
-            .unwrap_or_else(|| dirs.data_local_dir())
-            .to_owned();
-        Some(Self::load_from(&folder))
+        Some(Self::load_from(&super::folders::state()?))
     }
 
     /// The same in a given folder.

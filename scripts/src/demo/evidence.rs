@@ -73,7 +73,11 @@ pub struct Evidence {
 
 impl Evidence {
     /// Compares what everybody heard with what everybody said.
-    pub fn gather(cast: &[Participant], capture: &Path) -> Result<Self, Box<dyn std::error::Error>> {
+    pub fn gather(
+        cast: &[Participant],
+        server: &[serde_json::Value],
+        capture: &Path,
+    ) -> Result<Self, Box<dyn std::error::Error>> {
         let mut table = Vec::new();
         for listener in cast {
             let heard = listener.heard()?;
@@ -87,7 +91,7 @@ impl Evidence {
         Ok(Self {
             names: cast.iter().map(|p| p.person.name).collect(),
             table,
-            figures: cast.iter().map(figures).collect(),
+            figures: cast.iter().map(|p| figures(p, server)).collect(),
             capture: Capture::read(capture)?,
         })
     }
@@ -141,20 +145,41 @@ impl Evidence {
 }
 
 /// The last figures that the participant's own `meet` printed.
-fn figures(participant: &Participant) -> String {
-    let Some(stats) = participant.events("stats").pop() else {
-        return "(foreign phone: see the server's figures)".to_owned();
+/// For a foreign phone, what the server measured of it.
+fn figures(participant: &Participant, server: &[serde_json::Value]) -> String {
+    let own = participant.events("stats").pop();
+    let foreign = own.is_none();
+    let of_server = || {
+        let entry = server
+            .iter()
+            .find(|p| p.get("name").and_then(|n| n.as_str()) == Some(participant.person.name))?;
+        let stats = entry.get("statistics")?;
+        Some(serde_json::json!({
+            "lost": stats.get("lost_packets"),
+            "received": stats.get("received_packets"),
+            "jitter_ms": stats.get("jitter_ms"),
+            "delay_ms": stats.get("delay_ms"),
+            "rtt_ms": stats.get("rtt_ms"),
+        }))
+    };
+    let Some(stats) = own.or_else(of_server) else {
+        return "no figures".to_owned();
     };
     let number = |key: &str| stats.get(key).and_then(serde_json::Value::as_f64);
     let shown =
         |key: &str, unit: &str| number(key).map_or_else(|| "-".to_owned(), |v| format!("{v:.1} {unit}"));
     format!(
-        "{} of {} / {} / {} / {}",
+        "{} of {} / {} / {} / {}{}",
         number("lost").unwrap_or(0.0),
         number("received").unwrap_or(0.0),
         shown("jitter_ms", "ms"),
         shown("delay_ms", "ms"),
         shown("rtt_ms", "ms"),
+        if foreign {
+            " (as the server received it)"
+        } else {
+            ""
+        },
     )
 }
 

@@ -9,6 +9,8 @@ use std::io::{BufRead, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{SigSet, Signal};
+
 use self::cast::{CAST, Participant, meet, round};
 use self::evidence::Evidence;
 use crate::process::{Process, wait_for};
@@ -22,13 +24,17 @@ const MARK: &str = ".meet-demo";
 pub struct Wishes {
     /// Where everything that it records lies.
     pub folder: PathBuf,
-    /// Leave it running until Enter or a signal.
+    /// Leave it running until Enter, or a signal where there is no terminal.
     pub keep: bool,
 }
 
 /// Runs the demo; true when the evidence holds.
 #[expect(clippy::print_stdout, reason = "the demo talks to the person who started it")]
 pub fn run(wishes: &Wishes) -> Result<bool, Box<dyn std::error::Error>> {
+    if wishes.keep && !std::io::stdin().is_terminal() {
+        // Before any thread is there: blocked, they wait for `keep` in place of ending the process.
+        ending().thread_block()?;
+    }
     let folder = &fresh(&wishes.folder)?;
     let capture = folder.join("meeting.pcapng");
     let server = start(folder, &capture)?;
@@ -56,6 +62,18 @@ pub fn run(wishes: &Wishes) -> Result<bool, Box<dyn std::error::Error>> {
         keep(&server)?;
     }
 
+    let mut measured = Vec::new();
+    for room in ["demo", "beside"] {
+        let reply = server.get(&format!("/api/v1/meetings/{room}/participants"))?;
+        measured.extend(
+            reply
+                .get("participants")
+                .and_then(|p| p.as_array())
+                .into_iter()
+                .flatten()
+                .cloned(),
+        );
+    }
     println!("\nAnn and Eve end their meetings; everybody gets a BYE.");
     for room in ["demo", "beside"] {
         let mut command = meet(folder, &server);
@@ -71,7 +89,7 @@ pub fn run(wishes: &Wishes) -> Result<bool, Box<dyn std::error::Error>> {
     }
     stop(server)?;
 
-    let evidence = Evidence::gather(&cast, &capture)?;
+    let evidence = Evidence::gather(&cast, &measured, &capture)?;
     println!("\n{}", evidence.report());
     println!(
         "Recordings (said-by-*.wav, heard-by-*.wav) and meeting.pcapng: {}",
@@ -114,7 +132,7 @@ fn start(folder: &Path, capture: &Path) -> Result<Server, Box<dyn std::error::Er
 }
 
 fn stop(mut server: Server) -> Result<(), Box<dyn std::error::Error>> {
-    server.process.signal(nix::sys::signal::Signal::SIGTERM);
+    server.process.signal(Signal::SIGTERM);
     let status = server.process.wait_exit(Duration::from_secs(10))?;
     if status.success() {
         return Ok(());
@@ -149,6 +167,14 @@ fn watch(cast: &[Participant], length: Duration) {
     });
 }
 
+/// The signals that end a kept demo.
+fn ending() -> SigSet {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGTERM);
+    signals.add(Signal::SIGINT);
+    signals
+}
+
 /// Leaves everything running until a person presses Enter.
 #[expect(clippy::print_stdout, reason = "the demo talks to the person who started it")]
 fn keep(server: &Server) -> std::io::Result<()> {
@@ -156,8 +182,11 @@ fn keep(server: &Server) -> std::io::Result<()> {
     println!("Any SIP phone on this machine: sip:demo@{}", server.sip);
     if std::io::stdin().is_terminal() {
         println!("Press Enter to end it and see the evidence.");
+        return std::io::stdin().lock().read_line(&mut String::new()).map(drop);
     }
-    std::io::stdin().lock().read_line(&mut String::new()).map(drop)
+    println!("End it with SIGTERM to this process ({}).", std::process::id());
+    ending().wait().map(drop)?;
+    Ok(())
 }
 
 #[cfg(test)]
