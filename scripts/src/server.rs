@@ -43,16 +43,19 @@ pub struct Server {
 impl Server {
     /// `meet-server --lan` on loopback with ports of the system's choice.
     pub fn start_lan(data: &Path, more: &[&str]) -> Result<Self, ServerError> {
+        Self::start_lan_at("127.0.0.1:0", data, more, &[])
+    }
+
+    /// The same on another SIP address, with settings from the environment (`MEET_…`).
+    pub fn start_lan_at(
+        listen: &str,
+        data: &Path,
+        more: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<Self, ServerError> {
         let mut command = Command::new(program("meet-server"));
-        command.args([
-            "--lan",
-            "--listen",
-            "127.0.0.1:0",
-            "--http",
-            "127.0.0.1:0",
-            "--data-dir",
-        ]);
-        command.arg(data).args(more);
+        command.args(["--lan", "--listen", listen, "--http", "127.0.0.1:0", "--data-dir"]);
+        command.arg(data).args(more).envs(settings.iter().copied());
         Self::start(command)
     }
 

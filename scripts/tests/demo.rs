@@ -6,6 +6,9 @@ use workshop::demo::{Wishes, run};
 #[test]
 fn the_demos_evidence_holds() {
     let folder = tempfile::tempdir().unwrap();
-    let wishes = Wishes { folder: folder.path().join("demo"), keep: false };
+    let wishes = Wishes {
+        folder: folder.path().join("demo"),
+        keep: false,
+    };
     assert!(run(&wishes).unwrap(), "the evidence above does not hold");
 }

@@ -297,19 +297,8 @@ fn an_offer_of_srtp_only_is_refused_and_never_answered_with_clear_media() {
 #[test]
 fn a_call_cancelled_before_the_answer_leaves_the_audio_of_the_others_alone() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = std::process::Command::new(workshop::server::program("meet-server"));
-    command.args([
-        "--lan",
-        "--listen",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-        "--data-dir",
-    ]);
-    command
-        .arg(folder.path().join("data"))
-        .env("MEET_MEETINGS_RING_MILLISECONDS", "1500");
-    let server = Server::start(command).unwrap();
+    let ring = [("MEET_MEETINGS_RING_MILLISECONDS", "1500")];
+    let server = Server::start_lan_at("127.0.0.1:0", folder.path(), &[], &ring).unwrap();
     let tones = [500, 700, 1000];
     let (mut ann, mut ben) = (opus(folder.path(), "ann", 500), pcmu(folder.path(), "ben", 700));
     ann.call(&server.room("cancel")).unwrap();
@@ -334,17 +323,7 @@ fn a_call_cancelled_before_the_answer_leaves_the_audio_of_the_others_alone() {
 #[test]
 fn phones_meet_over_ipv6() {
     let folder = tempfile::tempdir().unwrap();
-    let mut command = std::process::Command::new(workshop::server::program("meet-server"));
-    command.args([
-        "--lan",
-        "--listen",
-        "[::1]:0",
-        "--http",
-        "127.0.0.1:0",
-        "--data-dir",
-    ]);
-    command.arg(folder.path().join("data"));
-    let server = Server::start(command).unwrap();
+    let server = Server::start_lan_at("[::1]:0", folder.path(), &[], &[]).unwrap();
     let probes =
         [500, 1000].map(|tone| Probe::start(std::net::Ipv6Addr::LOCALHOST.into(), tone as f32).unwrap());
     let calls = [("ann", &probes[0]), ("cat", &probes[1])].map(|(name, probe)| {

@@ -24,18 +24,7 @@ use workshop::sipp::Sipp;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn start(folder: &Path, settings: &[(&str, &str)]) -> Server {
-    let mut command = Command::new(program("meet-server"));
-    command.args([
-        "--lan",
-        "--listen",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-        "--data-dir",
-    ]);
-    command.arg(folder.join("data"));
-    command.envs(settings.iter().copied());
-    Server::start(command).unwrap()
+    Server::start_lan_at("127.0.0.1:0", &folder.join("data"), &[], settings).unwrap()
 }
 
 fn meet(folder: &Path, server: &Server, arguments: &[&str]) -> Process {

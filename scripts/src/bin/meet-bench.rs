@@ -1,13 +1,13 @@
 //! `meet-bench`: the end-to-end half of `scripts/bench`. Prints one table; every figure of the README is a line of it.
 
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
 use workshop::load::delay::Delays;
 use workshop::load::media::Idle;
 use workshop::load::{self, Outcome, Plan};
-use workshop::server::{Server, program};
+use workshop::server::Server;
 
 /// Loads a real meet-server on loopback and prints what a participant costs.
 #[derive(Parser)]
@@ -75,19 +75,9 @@ fn parse(shape: &str) -> Result<(usize, usize, usize), Box<dyn std::error::Error
 
 fn one(plan: Plan, complexity: u8) -> Result<Outcome, Box<dyn std::error::Error>> {
     let data = tempfile::tempdir()?;
-    let mut command = Command::new(program("meet-server"));
-    command
-        .args([
-            "--lan",
-            "--listen",
-            "127.0.0.1:0",
-            "--http",
-            "127.0.0.1:0",
-            "--data-dir",
-        ])
-        .arg(data.path())
-        .env("MEET_MEDIA_OPUS_COMPLEXITY", complexity.to_string());
-    let server = Server::start(command)?;
+    let complexity = complexity.to_string();
+    let settings = [("MEET_MEDIA_OPUS_COMPLEXITY", complexity.as_str())];
+    let server = Server::start_lan_at("127.0.0.1:0", data.path(), &[], &settings)?;
     Ok(load::run(&server, plan)?)
 }
 
