@@ -3,11 +3,13 @@
 //! A bank of band-pass filters gives the level of eight bands every 20 ms, in decibels; the sentence is slid
 //! along the recording, and the best normalised correlation of the two shapes is the score: near 1 where the
 //! sentence is, low where another one is. A codec, a gain or a resampler hardly changes it.
-//! Absent on purpose: recognition of words.
+//! [`speak`] has espeak-ng say the sentence. Absent on purpose: recognition of words.
 
 use std::f32::consts::TAU;
+use std::path::Path;
+use std::process::Command;
 
-use crate::tone::Recording;
+use crate::tone::{Recording, WavError};
 
 /// Centres of the bands in hertz, within what a telephone carries.
 const BANDS: [f32; 8] = [350.0, 500.0, 700.0, 1000.0, 1400.0, 1900.0, 2500.0, 3200.0];
@@ -20,6 +22,52 @@ const FLOOR_DB: f32 = -60.0;
 pub const HEARD: f32 = 0.6;
 
 type Frame = [f32; BANDS.len()];
+
+/// Why nothing was said.
+#[derive(Debug, thiserror::Error)]
+pub enum SpeechError {
+    /// espeak-ng or sox failed.
+    #[error("{program}: {message} (scripts/setup peers installs it)")]
+    Tool {
+        /// Which.
+        program: &'static str,
+        /// What it said.
+        message: String,
+    },
+    /// The file could not be read.
+    #[error(transparent)]
+    Wav(#[from] WavError),
+}
+
+/// Has espeak-ng's `voice` say `sentence` into `file`, 48 kHz mono with peaks at −6 dBFS.
+pub fn speak(file: &Path, voice: &str, sentence: &str) -> Result<Recording, SpeechError> {
+    let raw = file.with_extension("raw.wav");
+    run(
+        "espeak-ng",
+        Command::new("espeak-ng")
+            .args(["-v", voice, "-w"])
+            .arg(&raw)
+            .arg(sentence),
+    )?;
+    let mut sox = Command::new("sox");
+    sox.arg(&raw)
+        .args(["-r", "48000", "-c", "1", "-b", "16"])
+        .arg(file)
+        .args(["norm", "-6"]);
+    run("sox", &mut sox)?;
+    // A file that stays behind does no harm.
+    let _ = std::fs::remove_file(&raw);
+    Ok(Recording::read(file)?)
+}
+
+fn run(program: &'static str, command: &mut Command) -> Result<(), SpeechError> {
+    let failed = |message: String| SpeechError::Tool { program, message };
+    let output = command.output().map_err(|e| failed(e.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
+}
 
 /// The best match (−1..1) of `sentence` anywhere in `heard`, and where it begins, in seconds.
 pub fn best_match(sentence: &Recording, heard: &Recording) -> (f32, f32) {

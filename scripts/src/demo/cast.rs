@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::baresip::{Baresip, BaresipError, Options};
 use crate::process::{Process, ProcessError};
 use crate::server::{Server, program};
+use crate::speech;
 use crate::tone::{Recording, WavError, write_wav};
 
 /// Everybody has this many seconds to speak in, one after the other.
@@ -28,14 +29,9 @@ pub enum CastError {
     /// A file could not be written or read.
     #[error(transparent)]
     Wav(#[from] WavError),
-    /// espeak-ng or sox failed.
-    #[error("{program}: {message}")]
-    Tool {
-        /// Which.
-        program: &'static str,
-        /// What it said.
-        message: String,
-    },
+    /// Nobody could speak.
+    #[error(transparent)]
+    Speech(#[from] speech::SpeechError),
 }
 
 /// A person of the demo.
@@ -107,26 +103,11 @@ pub fn round() -> f32 {
 
 /// The sentence of `person`, spoken by espeak-ng.
 pub fn sentence(folder: &Path, person: &Person) -> Result<Recording, CastError> {
-    let (raw, file) = (
-        folder.join(format!("raw-{}.wav", person.name)),
-        said(folder, person),
-    );
-    run(
-        "espeak-ng",
-        Command::new("espeak-ng")
-            .args(["-v", person.voice, "-w"])
-            .arg(&raw)
-            .arg(person.sentence),
-    )?;
-    let mut sox = Command::new("sox");
-    sox.arg(&raw)
-        .args(["-r", "48000", "-c", "1", "-b", "16"])
-        .arg(&file)
-        .args(["norm", "-6"]);
-    run("sox", &mut sox)?;
-    // A file that stays behind does no harm.
-    let _ = std::fs::remove_file(&raw);
-    Ok(Recording::read(&file)?)
+    Ok(speech::speak(
+        &said(folder, person),
+        person.voice,
+        person.sentence,
+    )?)
 }
 
 /// The file with what `person` says.
@@ -159,15 +140,6 @@ fn microphone(
     let path = folder.join(format!("microphone-{}.wav", person.name));
     write_wav(&path, RATE, one.iter().copied().cycle().take(length * rounds))?;
     Ok(path)
-}
-
-fn run(program: &'static str, command: &mut Command) -> Result<(), CastError> {
-    let failed = |message: String| CastError::Tool { program, message };
-    let output = command.output().map_err(|e| failed(e.to_string()))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()))
 }
 
 /// A participant's program.

@@ -1,9 +1,8 @@
 //! The generator's media: frames encoded before the run, one socket a member, sends spread over the 20 ms.
 //!
-//! The loops hold four seconds of sound each. A talker says syllables at speech level; the others send digital
+//! The loops hold four seconds of sound each. A talker speaks (espeak-ng); the others send digital
 //! silence or room noise at −55 dBFS without DTX or level extensions, whichever the workload says.
 
-use std::f32::consts::TAU;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,28 +39,38 @@ pub enum MediaError {
     /// The codec refused.
     #[error("Opus: {0}")]
     Codec(String),
+    /// Nobody could speak.
+    #[error(transparent)]
+    Speech(#[from] crate::speech::SpeechError),
     /// A socket failed.
     #[error("RTP socket: {0}")]
     Io(#[from] std::io::Error),
 }
 
-/// A talker's loop; `seed` makes voices differ.
-pub fn talker(seed: u32) -> Result<Loop, MediaError> {
-    let mut draw = generator(seed);
-    let mut samples = Vec::with_capacity(LOOP * FRAME);
-    while samples.len() < LOOP * FRAME {
-        let (pitch, length) = (110.0 + 160.0 * draw(), 0.12 + 0.2 * draw());
-        let count = (length * 48_000.0) as u32;
-        for n in 0..count {
-            let t = n as f32 / 48_000.0;
-            let envelope = (std::f32::consts::PI * n as f32 / count as f32).sin();
-            let voice: f32 = (1..12)
-                .map(|k| (TAU * pitch * k as f32 * t).sin() / k as f32)
-                .sum();
-            samples.push(0.12 * envelope * voice + 0.002 * (draw() - 0.5));
-        }
-        samples.extend(std::iter::repeat_n(0.0, (draw() * 4_000.0) as usize));
-    }
+/// What talkers say: one voice each, so that loops differ.
+const VOICES: [(&str, &str); 3] = [
+    (
+        "en",
+        "The numbers of this quarter look better than we had hoped when we met in spring.",
+    ),
+    (
+        "en+f3",
+        "Before we decide, I would like to hear what the others think about the second plan.",
+    ),
+    (
+        "en+m3",
+        "Please have a look at the last page, where the costs of both ways are compared.",
+    ),
+];
+
+/// A talker's loop: spoken, because what a frame costs libopus depends on whether it takes it for speech.
+pub fn talker(voice: usize) -> Result<Loop, MediaError> {
+    let folder = tempfile::tempdir()?;
+    let Some((name, sentence)) = VOICES.get(voice % VOICES.len()) else {
+        return encode(&[]);
+    };
+    let spoken = crate::speech::speak(&folder.path().join("said.wav"), name, sentence)?;
+    let samples: Vec<f32> = spoken.samples.into_iter().cycle().take(LOOP * FRAME).collect();
     encode(&samples)
 }
 

@@ -76,7 +76,7 @@ pub fn unit() -> Result<f64, LoadError> {
     };
     let mut encoder = OpusEncoder::new(&config).map_err(codec)?;
     let mut decoder = OpusDecoder::new().map_err(codec)?;
-    let speech = media::talker(1)?;
+    let speech = media::talker(0)?;
     let mut pcm = [0.0_f32; FRAME * 6];
     let mut out = [0_u8; 1500];
     let mut spent = Duration::ZERO;
@@ -100,7 +100,7 @@ pub fn run(server: &Server, plan: Plan) -> Result<Outcome, LoadError> {
     let pid = server.process.pid();
     let before = ProcessCost::read(pid);
     let mut caller = Caller::new(server.sip)?;
-    let talking = [media::talker(1)?, media::talker(2)?, media::talker(3)?];
+    let talking = [media::talker(0)?, media::talker(1)?, media::talker(2)?];
     let silent = media::idle(plan.idle)?;
     let (mut calls, mut members) = (Vec::new(), Vec::new());
     for room in 0..plan.rooms {
