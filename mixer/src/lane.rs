@@ -180,6 +180,8 @@ impl Lane {
                 part.fill(0.0);
             }
         }
+        // The next packet begins empty, even when the tick that would begin it is missed.
+        self.written = 0;
         let flushed = !self.running || u64::from(self.quiet) >= u64::from(FLUSH_TICKS) + span;
         if self.caches_silence && flushed && u64::from(self.quiet) >= span {
             self.emit_silence(span);

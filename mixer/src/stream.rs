@@ -58,6 +58,10 @@ impl Stream {
             return;
         }
         let first = (batch.tick + 1).saturating_sub(batch.span);
+        if self.sent_until.is_some_and(|until| first < until) {
+            // A change to longer packets: this one begins in time that was sent already.
+            return;
+        }
         let step = batch.tick_clock / u32::try_from(batch.packets.len().max(1)).unwrap_or(1);
         for (index, packet) in batch.packets.iter().enumerate() {
             // RFC 3551 §4.1: the marker says that a talk spurt begins, here after anything unsent.

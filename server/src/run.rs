@@ -61,7 +61,7 @@ pub fn serve(config: &Config) -> Result<(), StartError> {
         })?),
         None => None,
     };
-    let shards = Arc::new(ShardPool::start(taps, &metrics)?);
+    let shards = Arc::new(ShardPool::start(taps, &metrics, config.lan)?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;

@@ -182,7 +182,7 @@ fn joining_talking_and_leaving_cost_the_shard_no_allocation() {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let pool = ShardPool::start(vec![None], &Metrics::new()).unwrap();
+        let pool = ShardPool::start(vec![None], &Metrics::new(), true).unwrap();
         let shard = thread_named("media-0");
         // A first room lets the thread's own beginnings pass.
         let first = pool.open(Room::new(RoomConfig::default())).unwrap();

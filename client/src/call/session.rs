@@ -251,6 +251,10 @@ impl Phone {
             SessionEvent::ReOfferAcked { body, .. } => {
                 if !self.take_answer(&body, now) {
                     tracing::warn!("the peer's answer does not fit; the call stays as it was");
+                    // Or every later offer would be a glare.
+                    if let Some(call) = &mut self.call {
+                        call.negotiation.rollback();
+                    }
                 }
             }
             SessionEvent::Request { tx, request } => self.on_request_in_call(tx, &request, now),

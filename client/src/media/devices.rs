@@ -227,7 +227,11 @@ impl Source for Microphone {
         if self.running {
             self.elastic
                 .steer((filled as f64 - (need + self.target) as f64) / f64::from(self.rate));
-            if let Some(input) = self.input.get_mut(..need) {
+            // Steering changes how much one frame takes.
+            let need = self.elastic.needs();
+            if filled < need {
+                self.running = false;
+            } else if let Some(input) = self.input.get_mut(..need) {
                 for sample in input.iter_mut() {
                     *sample = self.ring.pop().unwrap_or(0.0);
                 }

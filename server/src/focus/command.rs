@@ -138,8 +138,16 @@ impl SipCommand {
     /// execution the peer may have ended the dialog.
     pub fn execute(self, endpoint: &mut Endpoint, now: Instant) -> Option<FocusInput> {
         let about = self.about();
+        // No event follows a refusal: the focus forgets what it refused, or its tables would grow.
+        let over = match &self {
+            Self::Reject { session, .. } => Some(FocusInput::SessionLost { session: *session }),
+            Self::RejectSubscription { subscription, .. } => Some(FocusInput::SubscriptionLost {
+                subscription: *subscription,
+            }),
+            _ => None,
+        };
         match self.apply(endpoint, now) {
-            Ok(None) => None,
+            Ok(None) => over,
             Ok(Some((session, tx))) => Some(FocusInput::Issued { session, tx }),
             Err(error) => {
                 tracing::debug!(%error, ?about, "command refused by the endpoint");

@@ -38,6 +38,8 @@ pub(super) struct RoomShared {
     wake: EventFd,
     /// 0 alive, 1 closed, 2 lost by a panic.
     pub(super) closed: AtomicU8,
+    /// Media only from and to local addresses.
+    pub(super) private_only: bool,
 }
 
 impl RoomShared {
@@ -138,11 +140,13 @@ struct Remote {
 /// All shards.
 pub struct ShardPool {
     shards: Vec<Remote>,
+    private_only: bool,
 }
 
 impl ShardPool {
-    /// Starts one thread for each tap entry (`None`: no capture).
-    pub fn start(taps: Vec<Option<Tap>>, metrics: &Metrics) -> std::io::Result<Self> {
+    /// Starts one thread for each tap entry (`None`: no capture). With `private_only` (`--lan`) media is
+    /// taken from and sent to local addresses alone, whatever an SDP says.
+    pub fn start(taps: Vec<Option<Tap>>, metrics: &Metrics, private_only: bool) -> std::io::Result<Self> {
         let mut shards = Vec::with_capacity(taps.len());
         for (index, tap) in taps.into_iter().enumerate() {
             let (inbox, incoming) = rtrb::RingBuffer::new(ROOMS_PER_SHARD);
@@ -169,7 +173,7 @@ impl ShardPool {
         }
         let counters = shards.iter().map(|s| Arc::clone(&s.counters)).collect();
         metrics.register_collector(Box::new(ShardCollector(counters)));
-        Ok(Self { shards })
+        Ok(Self { shards, private_only })
     }
 
     /// Puts a room onto the shard with the fewest legs.
@@ -187,6 +191,7 @@ impl ShardPool {
         let shared = Arc::new(RoomShared {
             wake,
             closed: AtomicU8::new(0),
+            private_only: self.private_only,
         });
         let (commands, taken) = rtrb::RingBuffer::new(SHARD_COMMANDS);
         let (discarded, trash) = rtrb::RingBuffer::new(SHARD_COMMANDS * 2);
@@ -273,7 +278,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     fn pool() -> ShardPool {
-        ShardPool::start(vec![None], &Metrics::new()).unwrap()
+        ShardPool::start(vec![None], &Metrics::new(), true).unwrap()
     }
 
     fn room() -> mixer::Room {

@@ -6,6 +6,7 @@ use super::counters::{ShardCounters, count};
 use super::handle::RoomShared;
 use super::sockets::{Clocks, LegSockets, Read, Receiver};
 use super::{Discarded, RoomCommand};
+use crate::focus::policy::is_local_source;
 use mixer::{LegKey, LegStats, MediaEvent, Outbox, Port};
 use rtp_media::units::NtpTime;
 use std::net::{SocketAddr, UdpSocket};
@@ -68,6 +69,7 @@ impl Slot {
             ports: &self.ports,
             counters: bench.counters,
             tap: bench.tap.as_deref_mut(),
+            private_only: self.shared.private_only,
         };
         if !alive {
             for (key, _) in &self.ports {
@@ -131,6 +133,7 @@ impl Slot {
             ports: &self.ports,
             counters: bench.counters,
             tap: bench.tap.as_deref_mut(),
+            private_only: self.shared.private_only,
         };
         self.room.leave(key, clocks.now, wall, &mut out);
         if let Some(trash) = self.room.command(mixer::Command::Remove(key), clocks.now) {
@@ -152,9 +155,10 @@ impl Slot {
     }
 
     fn drain(&mut self, clocks: &Clocks, bench: &mut Bench<'_>) {
+        let private_only = self.shared.private_only;
         for (index, (key, sockets)) in self.ports.iter().enumerate() {
             let from = (&sockets.rtp, sockets.rtp_address);
-            read_all(&mut self.room, *key, Port::Rtp, from, clocks, bench);
+            read_all(&mut self.room, *key, Port::Rtp, from, clocks, bench, private_only);
             if let Some((socket, address)) = &sockets.rtcp
                 && index.wrapping_add(self.number).is_multiple_of(RTCP_TICKS)
             {
@@ -165,6 +169,7 @@ impl Slot {
                     (socket, *address),
                     clocks,
                     bench,
+                    private_only,
                 );
             }
         }
@@ -211,9 +216,14 @@ fn read_all(
     socket: (&UdpSocket, SocketAddr),
     clocks: &Clocks,
     bench: &mut Bench<'_>,
+    private_only: bool,
 ) {
     for _ in 0..PACKETS_PER_TICK {
         match bench.receiver.receive(socket.0, clocks) {
+            // --lan: the network outside has no voice here, whatever port it finds.
+            Read::Some(datagram) if private_only && !is_local_source(datagram.from.ip()) => {
+                count(&bench.counters.receive_drops, 1);
+            }
             Read::Some(datagram) => {
                 count(&bench.counters.received, 1);
                 if let Some(tap) = bench.tap.as_deref_mut() {
@@ -234,6 +244,7 @@ struct Sockets<'a> {
     ports: &'a [(LegKey, Box<LegSockets>)],
     counters: &'a ShardCounters,
     tap: Option<&'a mut Tap>,
+    private_only: bool,
 }
 
 impl Sockets<'_> {
@@ -243,7 +254,8 @@ impl Sockets<'_> {
             .binary_search_by_key(&leg, |(k, _)| *k)
             .ok()
             .and_then(|at| self.ports.get(at));
-        let Some((_, sockets)) = found else {
+        let reachable = !self.private_only || is_local_source(to.ip());
+        let Some((_, sockets)) = found.filter(|_| reachable) else {
             count(&self.counters.send_drops, 1);
             return;
         };
