@@ -326,4 +326,15 @@ mod tests {
         assert_eq!(lane.packets().len(), 1);
         assert!(lane.pcm[960..1_920].iter().all(|sample| *sample == 0.0));
     }
+
+    #[test]
+    fn a_missed_first_tick_does_not_bring_back_old_sound() {
+        let mut lane = Lane::build(&settings(60, false)).unwrap();
+        for tick in [0u64, 1, 2, 4, 5] {
+            lane.feed(tick, Some(&tone(tick)));
+        }
+        assert_eq!(lane.packets().len(), 1);
+        assert!(lane.pcm[..960].iter().all(|sample| *sample == 0.0));
+        assert!(lane.pcm[960..].iter().any(|sample| *sample != 0.0));
+    }
 }

@@ -185,7 +185,14 @@ impl ShardPool {
                 s.counters.rooms.load(Ordering::Relaxed),
             )
         };
-        let remote = self.shards.iter().min_by_key(load).ok_or(MediaError::Full)?;
+        // A shard runs so many rooms; one more would be taken and never tick.
+        let has_room = |s: &&Remote| (s.counters.rooms.load(Ordering::Relaxed) as usize) < ROOMS_PER_SHARD;
+        let remote = self
+            .shards
+            .iter()
+            .filter(has_room)
+            .min_by_key(load)
+            .ok_or(MediaError::Full)?;
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = EventFd::from_flags(flags).map_err(std::io::Error::from)?;
         let shared = Arc::new(RoomShared {
