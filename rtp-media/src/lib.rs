@@ -7,8 +7,9 @@
 //!
 //! The path of a received packet: [`demux`] says what the datagram is, [`rtp`] parses it, [`latch`] decides whether
 //! its source may be believed, [`session`] validates and counts it, [`jitter`] orders it in time, [`codec`] decodes it.
+//! Where keys were agreed on, [`srtp`] opens it before all that.
 //!
-//! Deliberately absent: sockets, threads, SRTP and ICE (their own modules come later), mixing (crate `mixer`) and
+//! Deliberately absent: sockets, threads, DTLS and ICE (their own modules come later), mixing (crate `mixer`) and
 //! anything of SIP or SDP.
 
 pub mod codec;
@@ -21,5 +22,6 @@ pub mod pcap;
 pub mod rtcp;
 pub mod rtp;
 pub mod session;
+pub mod srtp;
 pub mod telephone_event;
 pub mod units;

@@ -65,3 +65,21 @@ pub const EVENT_QUEUE: usize = 4;
 
 /// UDP payload bytes that one captured packet may carry: what an IPv4 datagram can hold.
 pub const MAX_CAPTURED: usize = 65_507;
+
+/// Sources whose rollover counter and replay window one SRTP context keeps in each direction of RTP and of RTCP.
+/// None is ever given up, because its old packets could be replayed then (and, where we send, a key stream used
+/// twice): a peer that changes its SSRC more often brings a new key by a re-INVITE. Memory: 64 × 48 bytes, twice.
+pub const SRTP_SOURCES: usize = 64;
+
+/// Packets back that the replay window remembers. RFC 3711 §3.3.2 wants 64 at least; 128 are 2.5 s at 20 ms.
+pub const SRTP_REPLAY_WINDOW: u64 = 128;
+
+/// The last index that one SRTP master key may protect: 48 bits of it (RFC 3711 §9.2).
+pub const SRTP_LAST_INDEX: u64 = (1 << 48) - 1;
+
+/// The last index that one master key may protect in SRTCP: 31 bits of it (RFC 3711 §9.2).
+pub const SRTCP_LAST_INDEX: u32 = (1 << 31) - 1;
+
+/// Largest datagram that can be opened while the key before is still taken: it is copied, because a failed try spoils
+/// it. What our sockets read, with room to spare.
+pub const SRTP_DATAGRAM: usize = 2048;

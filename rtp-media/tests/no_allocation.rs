@@ -19,6 +19,7 @@ use rtp_media::jitter::{Arrival, JitterBuffer, JitterConfig, Pull};
 use rtp_media::latch::{Decision, Latch};
 use rtp_media::rtp::{RtpPacket, write_header};
 use rtp_media::session::{RtpSession, SessionConfig, Verdict};
+use rtp_media::srtp::{KeyChange, MasterKey, SrtpChange, SrtpLink, Suite};
 use rtp_media::telephone_event::{Event, Receiver, Sender};
 use rtp_media::units::{NtpTime, PayloadType, RtpTimestamp, SampleRate};
 
@@ -125,4 +126,40 @@ fn packets_ticks_and_reports_do_not_allocate() {
     }
     assert_eq!(calls() - before, 0);
     assert!(played > 2500 && reports > 5, "{played} frames, {reports} reports");
+}
+
+#[test]
+fn protecting_and_opening_and_a_change_of_keys_do_not_allocate() {
+    for suite in Suite::ALL {
+        let change = |send: u8, receive: u8| {
+            let key = |fill| MasterKey::new(suite, &vec![fill; suite.material_len()]);
+            let (send, receive) = (key(send), key(receive));
+            SrtpChange::build(&KeyChange::Keys { send, receive }).unwrap()
+        };
+        let (mut one, mut other) = (SrtpLink::default(), SrtpLink::default());
+        one.change(&mut change(1, 2));
+        other.change(&mut change(2, 1));
+        let (mut packet, mut space, mut opened) = ([9; 172], [0; 300], 0);
+        packet[0] = 0x80;
+        packet[1] = 0;
+        let (mut one_next, mut other_next) = (change(3, 4), change(4, 3));
+
+        let before = calls();
+        for step in 0..2000_u16 {
+            if step == 1000 {
+                one.change(&mut one_next);
+                other.change(&mut other_next);
+            }
+            packet[2..4].copy_from_slice(&step.to_be_bytes());
+            packet[8..12].copy_from_slice(&u32::from(step % 5).to_be_bytes());
+            let length = one.outgoing(false, &packet, &mut space).unwrap().len();
+            opened += usize::from(other.incoming(&mut space[..length]).is_ok());
+            assert!(other.incoming(&mut space[..length]).is_err());
+            let report = [0x80, 201, 0, 1, 0, 0, 0, 5];
+            let length = other.outgoing(true, &report, &mut space).unwrap().len();
+            opened += usize::from(one.incoming(&mut space[..length]).is_ok());
+        }
+        assert_eq!(calls() - before, 0, "{suite:?}");
+        assert_eq!(opened, 4000, "{suite:?}");
+    }
 }

@@ -187,7 +187,9 @@ impl RtpSession {
         let drawn = Ssrc(rng.next_u32());
         let sending = Sending {
             ssrc: config.ssrc.unwrap_or(drawn),
-            next_seq: (rng.next_u32() >> 16) as u16,
+            // Below 2^15, so that packets lost at the start cannot make an SRTP receiver miss the first wrap
+            // (RFC 3711 §3.3.1).
+            next_seq: (rng.next_u32() >> 17) as u16,
             initial_timestamp: RtpTimestamp(rng.next_u32()),
             packets: 0,
             bytes: 0,
