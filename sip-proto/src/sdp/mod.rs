@@ -7,10 +7,10 @@
 //!
 //! [`offer_answer`] is the state machine of RFC 3264 over these descriptions.
 //!
-//! Deliberately absent: any judgement about keys (`a=crypto`, `a=fingerprint`, `a=setup`) and ICE, which are
-//! carried but not read until SRTP lands; repeat times and time zones, which are kept as text.
+//! Deliberately absent: any judgement about DTLS (`a=fingerprint`, `a=setup`) and ICE, which are carried but not read; repeat times and time zones, which are kept as text.
 
 pub mod attributes;
+mod crypto;
 mod error;
 pub mod limits;
 mod model;
@@ -21,6 +21,7 @@ mod views;
 mod write;
 
 pub use attributes::{Direction, Fmtp, Group, RtcpPort, RtpMap};
+pub use crypto::{Crypto, CryptoSuite, KeyMaterial};
 pub use error::{SdpError, SdpErrorKind};
 pub use model::{
     Attribute, Bandwidth, Connection, Line, MediaDescription, MulticastScope, Origin, SessionDescription,

@@ -1,5 +1,6 @@
 //! The description as data: origin, name, lines in their order, media.
 
+use std::fmt;
 use std::net::IpAddr;
 
 /// A whole session description (RFC 8866 §5). `v=0` is implied.
@@ -91,8 +92,8 @@ pub struct Bandwidth {
     pub value: u64,
 }
 
-/// `a=` (RFC 8866 §5.13).
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// `a=` (RFC 8866 §5.13). `Debug` does not show the keys of `a=crypto`.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Attribute {
     /// The name, as written; compared without case by the views.
     pub name: String,
@@ -203,6 +204,19 @@ impl Attribute {
     #[must_use]
     pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name)
+    }
+}
+
+impl fmt::Debug for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let value = match &self.value {
+            Some(_) if self.is("crypto") => Some("(hidden)"),
+            value => value.as_deref(),
+        };
+        f.debug_struct("Attribute")
+            .field("name", &self.name)
+            .field("value", &value)
+            .finish()
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use super::local::{AudioFormat, LocalMedia};
 use crate::sdp::attributes::{Direction, RtpMap};
+use crate::sdp::crypto::Crypto;
 use crate::sdp::model::{Attribute, Connection, Line, MediaDescription, Origin, SessionDescription};
 
 /// What our audio line is to say.
@@ -18,6 +19,8 @@ pub(super) struct AudioSection<'a> {
     pub ptime: Option<u8>,
     pub direction: Direction,
     pub rtcp_mux: bool,
+    /// Our keys.
+    pub cryptos: &'a [Crypto],
 }
 
 /// A description with these media; the caller puts in the true origin.
@@ -93,6 +96,9 @@ pub(super) fn audio(section: &AudioSection<'_>) -> MediaDescription {
     }
     if section.rtcp_mux {
         put("rtcp-mux", None);
+    }
+    for crypto in section.cryptos {
+        put("crypto", Some(crypto.to_string()));
     }
     if let Some(mid) = section.mid {
         put("mid", Some(mid.to_owned()));

@@ -84,6 +84,19 @@ impl AudioFormat {
     }
 }
 
+/// Whether media is protected by SRTP with keys in the description (RFC 4568).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum SrtpPolicy {
+    /// Never: `RTP/AVP` only, keys are passed over.
+    #[default]
+    Off,
+    /// Where the peer can. Offered as keys under `RTP/AVP`, which a phone without SRTP passes over; taken under `RTP/AVP`
+    /// and `RTP/SAVP`.
+    Optional,
+    /// Always: offered as `RTP/SAVP`, and an offer without keys is refused.
+    Required,
+}
+
 /// This side's audio: where it listens and what it can and wants to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LocalMedia {
@@ -107,6 +120,9 @@ pub struct LocalMedia {
     pub direction: Direction,
     /// In answers: our order of codecs instead of the offerer's.
     pub prefer_local: bool,
+    /// Whether the media is protected. Anything but `Off` needs a session with a seed for keys
+    /// ([`super::OfferAnswer::with_keys`]).
+    pub srtp: SrtpPolicy,
 }
 
 impl LocalMedia {
@@ -130,6 +146,7 @@ impl LocalMedia {
             maxptime: None,
             direction: Direction::SendRecv,
             prefer_local: true,
+            srtp: SrtpPolicy::Off,
         }
     }
 }

@@ -10,21 +10,22 @@
 //! | LocalOffer | out of turn | → Stable | glare, stays | out of turn | → Stable |
 //! | RemoteOffer | out of turn | out of turn | out of turn | → Stable | → Stable |
 //!
-//! Only clear `RTP/AVP` and `RTP/AVPF` audio is taken, and only the first line of it that fits (in a running
-//! session the line in use, while it fits). Every other line is answered with port 0. `a=crypto` under
-//! `RTP/AVP` is an unenforced wish: it is passed over and left out of the answer, and the media are clear.
+//! Only audio in `RTP/AVP(F)`, and with keys (RFC 4568) in `RTP/SAVP(F)`, is taken, and only the first line of it that
+//! fits (in a running session the line in use, while it fits). Every other line is answered with port 0. What
+//! becomes of keys is in the table of `protection`; the protocol is echoed exactly.
 //!
-//! Deliberately absent: keys, ICE and BUNDLE (a `group` is never answered; `mid` is echoed), video and multicast.
+//! Deliberately absent: DTLS, ICE and BUNDLE (a `group` is never answered; `mid` is echoed), video and multicast.
 
 mod compose;
 mod local;
 mod negotiated;
 mod payload_types;
+mod protection;
 mod refusal;
 mod select;
 
-pub use local::{AudioFormat, LocalMedia};
-pub use negotiated::{Negotiated, NegotiatedAudio};
+pub use local::{AudioFormat, LocalMedia, SrtpPolicy};
+pub use negotiated::{Negotiated, NegotiatedAudio, NegotiatedSrtp};
 pub use refusal::{AnswerError, OfferError, Refusal};
 
 use std::net::IpAddr;
@@ -33,6 +34,7 @@ use self::compose::AudioSection;
 use self::payload_types::PayloadTypes;
 use self::select::Agreed;
 use crate::sdp::attributes::Direction;
+use crate::sdp::crypto::{Crypto, KeySource};
 use crate::sdp::model::{MediaDescription, Origin, SessionDescription};
 
 /// Offer/answer for one session.
@@ -44,6 +46,7 @@ pub struct OfferAnswer {
     last_sent: Option<SessionDescription>,
     payload_types: PayloadTypes,
     established: Option<Box<Negotiated>>,
+    keys: Option<Box<KeySource>>,
     state: State,
 }
 
@@ -66,6 +69,9 @@ struct Offered {
     events: Vec<(u8, u32)>,
     direction: Direction,
     ptime: Option<u8>,
+    cryptos: Vec<Crypto>,
+    /// Clear media would not do.
+    protected_only: bool,
 }
 
 impl OfferAnswer {
@@ -80,8 +86,17 @@ impl OfferAnswer {
             last_sent: None,
             payload_types: PayloadTypes::default(),
             established: None,
+            keys: None,
             state: State::Stable { answered: None },
         }
+    }
+
+    /// The same with keys for SRTP, made from `seed`, which must be random and of this session alone. Without it
+    /// only [`SrtpPolicy::Off`] is possible.
+    #[must_use]
+    pub fn with_keys(mut self, seed: [u8; 32]) -> Self {
+        self.keys = Some(Box::new(KeySource::new(seed)));
+        self
     }
 
     /// What was agreed on last.
@@ -106,7 +121,7 @@ impl OfferAnswer {
         if !self.is_stable() {
             return Err(OfferError::OutOfTurn);
         }
-        if local.formats.is_empty() || (local.rtp_port == 0 && self.established.is_none()) {
+        if !self.is_able(local) || (local.rtp_port == 0 && self.established.is_none()) {
             return Err(OfferError::LocalMedia);
         }
         let formats = self
@@ -129,9 +144,17 @@ impl OfferAnswer {
             None => (0, Vec::new()),
         };
         let before = template.and_then(|(mline, media)| media.get(mline));
+        let srtp = self
+            .established
+            .as_deref()
+            .map(|before| before.audio.srtp.as_ref());
+        let keys = self.keys.as_deref_mut();
+        let cryptos = protection::to_offer(local.srtp, srtp, keys);
         let audio = compose::audio(&AudioSection {
             local,
-            protocol: before.map_or("RTP/AVP", |line| line.protocol.as_str()),
+            protocol: before.map_or(protection::offered_protocol(local.srtp), |line| {
+                line.protocol.as_str()
+            }),
             mid: before.and_then(MediaDescription::mid),
             formats: &formats,
             events: &events
@@ -141,6 +164,7 @@ impl OfferAnswer {
             ptime: local.ptime,
             direction: local.direction,
             rtcp_mux: local.rtcp_mux,
+            cryptos: &cryptos,
         });
         match media.get_mut(mline) {
             Some(line) => *line = audio,
@@ -155,6 +179,8 @@ impl OfferAnswer {
             events,
             direction: local.direction,
             ptime: local.ptime,
+            cryptos,
+            protected_only: local.srtp == SrtpPolicy::Required,
         };
         self.state = State::LocalOffer(Box::new(offered));
         Ok(description)
@@ -214,16 +240,18 @@ impl OfferAnswer {
         };
         let offer = (**offer).clone();
         self.state = State::Stable { answered: None };
-        if local.formats.is_empty() || local.rtp_port == 0 {
+        if !self.is_able(local) || local.rtp_port == 0 {
             return Err(Refusal::LocalMedia);
         }
-        let before = self.established().map(|before| &before.audio);
+        let before = self.established.as_deref().map(|before| &before.audio);
         let mut media: Vec<MediaDescription> = offer.media.iter().map(compose::refused).collect();
-        let audio = match (
-            select::from_offer(&offer, local, before.map(|audio| audio.mline)),
-            before,
-        ) {
-            (Ok(agreed), _) => {
+        let audio = match (select::from_offer(&offer, local, before), before) {
+            (Ok(mut agreed), _) => {
+                let srtp = before.and_then(|audio| audio.srtp.as_ref());
+                agreed.audio.srtp = agreed
+                    .crypto
+                    .take()
+                    .and_then(|theirs| protection::agree(theirs, srtp, self.keys.as_deref_mut()));
                 let line = answer_line(&offer, local, &agreed);
                 if let Some(place) = media.get_mut(agreed.audio.mline) {
                     *place = line;
@@ -270,6 +298,11 @@ impl OfferAnswer {
         negotiated
     }
 
+    /// Whether this side can do what `local` says: a codec, and keys where they are wanted.
+    fn is_able(&self, local: &LocalMedia) -> bool {
+        !local.formats.is_empty() && (local.srtp == SrtpPolicy::Off || self.keys.is_some())
+    }
+
     /// The codecs of `local`, the one in use first.
     fn formats_by_use(&self, local: &LocalMedia) -> Vec<AudioFormat> {
         let mut formats = local.formats.clone();
@@ -307,6 +340,11 @@ fn answer_line(offer: &SessionDescription, local: &LocalMedia, agreed: &Agreed) 
             )
         })
         .collect();
+    let ours = agreed.audio.srtp.as_ref().map(|srtp| Crypto {
+        tag: srtp.tag,
+        suite: srtp.suite,
+        key: srtp.local.clone(),
+    });
     compose::audio(&AudioSection {
         local,
         protocol: offered.map_or("RTP/AVP", |line| line.protocol.as_str()),
@@ -317,6 +355,7 @@ fn answer_line(offer: &SessionDescription, local: &LocalMedia, agreed: &Agreed) 
         ptime: Some(agreed.audio.ptime),
         direction: agreed.audio.direction,
         rtcp_mux: agreed.audio.rtcp_mux,
+        cryptos: ours.as_slice(),
     })
 }
 

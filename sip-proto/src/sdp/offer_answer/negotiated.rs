@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use super::local::AudioFormat;
 use crate::sdp::attributes::Direction;
+use crate::sdp::crypto::{CryptoSuite, KeyMaterial};
 use crate::sdp::model::SessionDescription;
 use crate::sdp::opus::OpusParams;
 
@@ -19,6 +20,20 @@ pub struct Negotiated {
     pub local: SessionDescription,
     /// The peer's description.
     pub remote: SessionDescription,
+}
+
+/// How the audio is protected. A direction whose key is the same as before this exchange must keep its context, with
+/// its rollover counter; one whose key differs starts a new one (RFC 4568 §7.1.4).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NegotiatedSrtp {
+    /// The tag of the line that was agreed to.
+    pub tag: u32,
+    /// The suite, both ways.
+    pub suite: CryptoSuite,
+    /// Our key: for what we send.
+    pub local: KeyMaterial,
+    /// The peer's key: for what we receive.
+    pub remote: KeyMaterial,
 }
 
 /// The agreed audio stream.
@@ -58,6 +73,8 @@ pub struct NegotiatedAudio {
     pub remote_bandwidth: Option<u64>,
     /// The peer's wishes for Opus; the defaults if `send` is not Opus.
     pub opus: OpusParams,
+    /// SRTP, if the audio is protected.
+    pub srtp: Option<NegotiatedSrtp>,
 }
 
 impl NegotiatedAudio {

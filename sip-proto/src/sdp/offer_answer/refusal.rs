@@ -15,9 +15,15 @@ pub enum Refusal {
     /// No codec in common.
     #[error("no common codec")]
     NoCommonFormat,
-    /// Only protocols other than RTP/AVP and RTP/AVPF.
-    #[error("only clear RTP is supported")]
+    /// Only protocols that this side does not take: `UDP/TLS/…`, or `RTP/SAVP` where SRTP is off.
+    #[error("no supported transport protocol")]
     Protocol,
+    /// A protected line without an `a=crypto` that could be agreed to.
+    #[error("no usable a=crypto line")]
+    Keys,
+    /// Clear media where this side wants SRTP.
+    #[error("SRTP is required here")]
+    Unprotected,
     /// A network other than the Internet.
     #[error("network type not supported")]
     Network,
@@ -41,8 +47,8 @@ pub enum Refusal {
     /// Called out of turn: there is no offer to answer, or one is already waiting.
     #[error("no offer to answer, or a second one before the first was answered")]
     OutOfTurn,
-    /// Our own media names no codec or no port.
-    #[error("local media without codec or port")]
+    /// Our own media names no codec or no port, or wants SRTP in a session without keys.
+    #[error("local media without codec, port or keys")]
     LocalMedia,
 }
 
@@ -64,9 +70,10 @@ impl Refusal {
         let code = match self {
             Self::Network => 300,
             Self::Address => 301,
-            Self::Protocol => 302,
+            Self::Protocol | Self::Unprotected => 302,
             Self::NoAudio => 304,
             Self::NoCommonFormat => 305,
+            Self::Keys => 306,
             Self::Multicast => 330,
             Self::Unreadable(_) | Self::FewerMediaLines { .. } => 399,
             Self::Glare | Self::OutOfTurn | Self::LocalMedia => return None,
@@ -105,6 +112,9 @@ pub enum AnswerError {
     /// A line changed its protocol.
     #[error("m= line {0} changed its protocol")]
     Protocol(usize),
+    /// The keys are missing, or not those of a line that we offered.
+    #[error("the answer's a=crypto does not fit the offer")]
+    Keys,
     /// The peer refused the audio of a new session.
     #[error("the audio was refused")]
     AudioRefused,
@@ -137,8 +147,8 @@ pub enum OfferError {
     /// Another offer is under way, ours or the peer's.
     #[error("another offer is under way")]
     OutOfTurn,
-    /// No codec, or port 0 in a first offer.
-    #[error("local media without codec or port")]
+    /// No codec, port 0 in a first offer, or SRTP wanted in a session without keys.
+    #[error("local media without codec, port or keys")]
     LocalMedia,
 }
 

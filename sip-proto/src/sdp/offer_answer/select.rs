@@ -5,8 +5,10 @@ use std::net::{IpAddr, SocketAddr};
 use super::Offered;
 use super::local::{AudioFormat, LocalMedia};
 use super::negotiated::NegotiatedAudio;
+use super::protection;
 use super::refusal::{AnswerError, Refusal};
 use crate::sdp::attributes::{Direction, Fmtp};
+use crate::sdp::crypto::Crypto;
 use crate::sdp::model::{Connection, MediaDescription, SessionDescription};
 use crate::sdp::opus::OpusParams;
 
@@ -19,24 +21,29 @@ const DEFAULT_PTIME: u8 = 20;
 /// The clocks for which telephone-event is agreed to: those of the codecs we have.
 const EVENT_CLOCKS: [u32; 2] = [8_000, 48_000];
 
-/// An offer's audio line that fits us.
+/// An offer's audio line that fits us. Its `srtp` is still missing.
 pub(super) struct Agreed {
     pub audio: NegotiatedAudio,
+    /// The peer's key line to agree to.
+    pub crypto: Option<Crypto>,
 }
 
 /// The audio line of an offer to answer: the one in use, if it fits, else the first that fits.
 pub(super) fn from_offer(
     offer: &SessionDescription,
     local: &LocalMedia,
-    in_use: Option<usize>,
+    before: Option<&NegotiatedAudio>,
 ) -> Result<Agreed, Refusal> {
     let mut first_reason = None;
+    let in_use = before.map(|audio| audio.mline);
+    let srtp = before.and_then(|audio| audio.srtp.as_ref());
     let indices = in_use.into_iter().chain(0..offer.media.len());
     for mline in indices {
         let Some(line) = offer.media.get(mline).filter(|line| is_live_audio(line)) else {
             continue;
         };
-        match agree(offer, mline, line, local) {
+        let crypto = protection::acceptable(line, local.srtp, srtp);
+        match crypto.and_then(|crypto| agree(offer, mline, line, local, crypto)) {
             Ok(agreed) => return Ok(agreed),
             Err(reason) => first_reason = first_reason.or(Some(reason)),
         }
@@ -75,6 +82,7 @@ pub(super) fn from_answer(
     let found = answered_formats(offered, answered);
     let send = found.send.first().cloned().ok_or(AnswerError::NoCommonFormat)?;
     let rtcp_mux = line.rtcp_mux() && answered.rtcp_mux();
+    let srtp = protection::answered(offered, answered)?;
     let parts = Parts {
         found,
         send,
@@ -84,6 +92,7 @@ pub(super) fn from_answer(
     };
     Ok(NegotiatedAudio {
         mid: line.mid().map(str::to_owned),
+        srtp,
         ..assemble(answer, offered.mline, answered, connection, parts)
     })
 }
@@ -136,14 +145,11 @@ fn is_live_audio(line: &MediaDescription) -> bool {
     line.media.eq_ignore_ascii_case("audio") && line.port != 0
 }
 
-fn is_clear_rtp(protocol: &str) -> bool {
-    protocol.eq_ignore_ascii_case("RTP/AVP") || protocol.eq_ignore_ascii_case("RTP/AVPF")
-}
-
 /// Whether an answer's protocol goes with the offered one. AVP and AVPF differ in feedback timing only, and
 /// some phones mix them up; clear and protected media are never taken for each other.
 fn same_protocol(offered: &str, answered: &str) -> bool {
-    offered.eq_ignore_ascii_case(answered) || (is_clear_rtp(offered) && is_clear_rtp(answered))
+    let both = |family: fn(&str) -> bool| family(offered) && family(answered);
+    offered.eq_ignore_ascii_case(answered) || both(protection::is_clear) || both(protection::is_sdes)
 }
 
 fn agree(
@@ -151,10 +157,8 @@ fn agree(
     mline: usize,
     line: &MediaDescription,
     local: &LocalMedia,
+    crypto: Option<Crypto>,
 ) -> Result<Agreed, Refusal> {
-    if !is_clear_rtp(&line.protocol) {
-        return Err(Refusal::Protocol);
-    }
     let connection = offer.connection_of(line).ok_or(Refusal::Address)?;
     if !connection.network.eq_ignore_ascii_case("IN") {
         return Err(Refusal::Network);
@@ -175,6 +179,7 @@ fn agree(
     };
     Ok(Agreed {
         audio: assemble(offer, mline, line, connection, parts),
+        crypto,
     })
 }
 
@@ -313,6 +318,7 @@ fn assemble(
         receive: found.receive,
         telephone_events: found.events,
         receive_events: found.receive_events,
+        srtp: None,
     }
 }
 
