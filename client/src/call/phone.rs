@@ -93,6 +93,7 @@ impl Phone {
                 Method::Options,
                 Method::Info,
                 Method::Update,
+                Method::Prack,
                 Method::Notify,
             ],
             accept: vec!["application/sdp".to_owned(), "application/dtmf-relay".to_owned()],

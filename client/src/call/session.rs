@@ -263,7 +263,10 @@ impl Phone {
                     call.negotiation.rollback();
                 }
             }
-            SessionEvent::ReAnswered { .. } | SessionEvent::ReRejected { .. } => {}
+            SessionEvent::ReAnswered { .. }
+            | SessionEvent::ReRejected { .. }
+            | SessionEvent::ProvisionalAcked { .. }
+            | SessionEvent::Refreshed { .. } => {}
             SessionEvent::Cancelled => self.end(
                 EndReason::Peer {
                     text: None,

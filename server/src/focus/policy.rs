@@ -17,6 +17,7 @@ pub const ALLOWED_METHODS: &[Method] = &[
     Method::Options,
     Method::Register,
     Method::Update,
+    Method::Prack,
     Method::Info,
     Method::Subscribe,
 ];

@@ -35,6 +35,15 @@ impl DialogId {
         })
     }
 
+    /// The dialog that a request of ours names: its From tag is ours.
+    pub fn of_own_request(request: &Request) -> Option<Self> {
+        Some(DialogId {
+            call_id: request.headers.get(&HeaderName::CallId)?.to_owned(),
+            local_tag: request.headers.from_tag()?.to_string(),
+            remote_tag: tag(request.headers.to_tag()),
+        })
+    }
+
     /// The dialog that a response from the peer names: its From tag is ours.
     pub fn of_response(response: &Response) -> Option<Self> {
         Some(DialogId {

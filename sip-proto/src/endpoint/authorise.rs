@@ -30,7 +30,9 @@ impl Endpoint {
             return false;
         };
         let sent = request.headers.cseq().map_or(1, |cseq| cseq.seq);
-        let cseq = self.next_cseq(purpose).unwrap_or(sent.saturating_add(1));
+        let cseq = self
+            .next_cseq(purpose, &request)
+            .unwrap_or(sent.saturating_add(1));
         let method = request.method.clone();
         request
             .headers
@@ -77,18 +79,20 @@ impl Endpoint {
             Purpose::Offer(id) => self
                 .sessions
                 .get(&id)
-                .is_some_and(|session| session.is_established()),
+                .is_some_and(|session| session.takes_offers()),
             Purpose::Nobody => false,
             _ => true,
         }
     }
 
     /// Within a dialog the number must be the dialog's next.
-    fn next_cseq(&mut self, purpose: Purpose) -> Option<u32> {
+    fn next_cseq(&mut self, purpose: Purpose, request: &Request) -> Option<u32> {
         match purpose {
-            Purpose::Offer(id) | Purpose::Bye(id) | Purpose::Application(_, Some(id)) => {
-                self.sessions.get_mut(&id)?.next_cseq()
-            }
+            Purpose::Offer(id)
+            | Purpose::Prack(id)
+            | Purpose::Refresh(id)
+            | Purpose::Bye(id)
+            | Purpose::Application(_, Some(id)) => self.sessions.get_mut(&id)?.next_cseq(request),
             Purpose::Subscribe(id) | Purpose::Notify(id) => self.subscriptions.get_mut(&id)?.next_cseq(),
             Purpose::Invite(_) | Purpose::Application(_, None) | Purpose::Nobody => None,
         }

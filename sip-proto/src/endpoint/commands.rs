@@ -25,7 +25,9 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Answers a new call with a 101–199. `headers` may hold a Contact.
+    /// Answers a new call with a 101–199. `headers` may hold a Contact, and `Require: 100rel` when the response is to be
+    /// reliable (RFC 3262) if the caller supports that; it always is when the caller requires it. The body of a
+    /// reliable one is the answer, or the offer when the INVITE made none: `ProvisionalAcked` follows.
     pub fn ring(
         &mut self,
         session: SessionId,
@@ -39,7 +41,8 @@ impl Endpoint {
         })
     }
 
-    /// Answers a new call with 200. The body is the answer, or the offer when the INVITE made none.
+    /// Answers a new call with 200. The body is the answer, or the offer when the INVITE made none; it is left out
+    /// when a reliable provisional response carried it.
     pub fn accept(&mut self, session: SessionId, body: Option<Body>, headers: Headers, now: Instant) -> Done {
         self.on_session(session, |session, stack| {
             session.accept(body, headers, stack, now)
@@ -64,7 +67,7 @@ impl Endpoint {
         self.on_session(session, |session, stack| session.bye(reason, stack, now))
     }
 
-    /// Makes a new offer by re-INVITE; it waits inside until the dialog is free to send one.
+    /// Makes a new offer by re-INVITE (before the 2xx by UPDATE or PRACK, or right after it); it waits inside until the dialog is free to send one.
     pub fn reoffer(&mut self, session: SessionId, body: Body, now: Instant) -> Done {
         self.on_session(session, |session, stack| {
             session.reoffer("reoffer", Method::Invite, body, stack, now)
@@ -91,7 +94,8 @@ impl Endpoint {
         })
     }
 
-    /// Sends the ACK with our answer, after an `Answered` whose INVITE made no offer.
+    /// Sends the ACK with our answer, after an `Answered` whose INVITE made no offer; or the PRACK, after a `Progress`
+    /// that brought the offer reliably.
     pub fn ack_with_answer(&mut self, session: SessionId, body: Body, now: Instant) -> Done {
         self.on_session(session, |session, stack| {
             session.ack_with_answer(body, stack, now)

@@ -15,7 +15,8 @@ pub struct EndpointConfig {
     pub contact_user: String,
     /// Methods that are accepted: Allow, and 405 for the others.
     pub allow: Vec<Method>,
-    /// Option tags that are understood: Supported, and 420 for the others.
+    /// Option tags that are understood: Supported, and 420 for the others. `100rel` needs PRACK in `allow`; without
+    /// `timer` Session-Expires is ignored.
     pub supported: Vec<String>,
     /// Body types that are understood: Accept.
     pub accept: Vec<String>,
@@ -25,6 +26,11 @@ pub struct EndpointConfig {
     pub timers: TimerValues,
     /// With these a 401 or 407 is answered.
     pub credentials: Vec<Credentials>,
+    /// Seconds that our sessions are to last without a refresh (RFC 4028): asked for in our INVITEs, and set in our
+    /// 2xx where the peer knows session timers. `None`: only what the peer asks for.
+    pub session_expires: Option<u32>,
+    /// The shortest session interval that is granted, seconds, at least 90: less gets 422.
+    pub min_session_expires: u32,
     /// The shortest subscription that is granted, seconds: less gets 423.
     pub min_subscription: u32,
     /// Transactions of each kind at most; more requests get 503.
@@ -48,14 +54,17 @@ impl Default for EndpointConfig {
                 Method::Message,
                 Method::Refer,
                 Method::Update,
+                Method::Prack,
                 Method::Subscribe,
                 Method::Notify,
             ],
-            supported: Vec::new(),
+            supported: vec!["100rel".to_owned(), "timer".to_owned()],
             accept: vec!["application/sdp".to_owned()],
             allow_events: Vec::new(),
             timers: TimerValues::default(),
             credentials: Vec::new(),
+            session_expires: None,
+            min_session_expires: limits::MIN_SESSION_EXPIRES,
             min_subscription: 30,
             max_transactions: limits::MAX_TRANSACTIONS,
             max_dialogs_per_peer: limits::MAX_DIALOGS_PER_PEER,

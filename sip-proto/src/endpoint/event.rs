@@ -66,7 +66,8 @@ pub enum Event {
 /// What happens to a session.
 #[derive(Debug, Clone, PartialEq)]
 pub enum SessionEvent {
-    /// Our INVITE got a 101–199.
+    /// Our INVITE got a 101–199. A reliable one (RFC 3262) has its PRACK sent and comes once; when it brings the
+    /// first offer, because our INVITE made none, call `ack_with_answer`: the PRACK carries the answer.
     Progress {
         /// The response.
         response: Response,
@@ -83,7 +84,20 @@ pub enum SessionEvent {
         /// The body's type.
         content_type: Option<String>,
     },
-    /// The peer re-INVITEs or UPDATEs with an offer (or re-INVITEs without one: then answer with an offer).
+    /// The PRACK to a reliable provisional response of ours came (RFC 3262).
+    ProvisionalAcked {
+        /// The PRACK's body: the answer, when that response made an offer.
+        body: Vec<u8>,
+        /// The body's type.
+        content_type: Option<String>,
+    },
+    /// The session was refreshed by a re-INVITE of ours that repeated what was agreed (RFC 4028); by UPDATE it
+    /// happens without a word.
+    Refreshed {
+        /// The response with the peer's answer.
+        response: Response,
+    },
+    /// The peer re-INVITEs, UPDATEs or PRACKs with an offer (or re-INVITEs without one: then answer with an offer).
     /// Answer by `answer` or `refuse`. Glare and CSeq order were dealt with before.
     ReOffer {
         /// The request.

@@ -19,6 +19,24 @@ pub const MAX_UNACKED: usize = 2;
 /// Attempts to get an offer through after 491 before the application is told.
 pub const MAX_GLARE_RETRIES: u8 = 4;
 
+/// Reliable provisional responses of one call that wait for the PRACK to an earlier one; with more the newest that
+/// waits gives way (RFC 3262 §3 wants one at a time under way).
+pub const MAX_WAITING_PROVISIONALS: usize = 4;
+
+/// Session intervals that a peer may make us try after 422 (RFC 4028 §7.4) before the request has failed: each
+/// proxy on the way may have its own.
+pub const MAX_INTERVAL_RETRIES: u8 = 3;
+
+/// Shortest session interval that RFC 4028 §5 lets anybody ask for, seconds.
+pub const MIN_SESSION_EXPIRES: u32 = 90;
+
+/// Longest Retry-After of a 500 to an offer of ours that is waited for inside; RFC 3261 §14.2 has peers choose 0 to
+/// 10 s. Beyond that the application is told at once.
+pub const MAX_OFFER_DELAY: Duration = Duration::from_secs(10);
+
+/// When a refresh that failed without ending the dialog is tried again.
+pub const REFRESH_RETRY: Duration = Duration::from_secs(5);
+
 /// Requests of the peer within one dialog that may wait for the application at a time; more get 500.
 pub const MAX_REQUESTS_IN_DIALOG: usize = 32;
 

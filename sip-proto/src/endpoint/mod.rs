@@ -6,11 +6,11 @@
 //! comes back at [`Endpoint::poll_timeout`]. The application hears [`Event`]s and answers by commands.
 //!
 //! What needs no application is answered here: garbage (400, 413, 505), unknown methods (405, 501), schemes (416),
-//! extensions (420), dialogs (481), merged requests (482), too short subscriptions (423), overload (503), and
-//! requests that break a dialog's order (500, 491).
+//! extensions (420), dialogs (481), merged requests (482), too short sessions (422) and subscriptions (423), overload
+//! (503), and requests that break a dialog's order (500, 491).
 //!
 //! Absent on purpose: name resolution (the driver's, RFC 3263), proxying (so no 483: an endpoint takes a request
-//! with Max-Forwards 0 as its own, RFC 4475 §3.3.11), reliable provisional responses (RFC 3262).
+//! with Max-Forwards 0 as its own, RFC 4475 §3.3.11).
 
 mod authorise;
 mod commands;

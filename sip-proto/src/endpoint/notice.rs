@@ -37,7 +37,13 @@ impl Endpoint {
             }
             Purpose::Offer(id) => {
                 self.with_session(id, |session, stack| {
-                    session.on_dialog_failed(by, false, stack, now)
+                    session.on_dialog_failed(by, false, stack, now);
+                    session.offer_lost(stack, now);
+                });
+            }
+            Purpose::Refresh(id) => {
+                self.with_session(id, |session, stack| {
+                    session.on_dialog_failed(by, false, stack, now);
                 });
             }
             Purpose::Bye(id) => {
@@ -65,7 +71,8 @@ impl Endpoint {
                     }
                 });
             }
-            Purpose::Nobody => {}
+            // The called side gives up by itself when its response stays without PRACK.
+            Purpose::Prack(_) | Purpose::Nobody => {}
         }
     }
 

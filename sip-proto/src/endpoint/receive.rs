@@ -11,7 +11,7 @@ use crate::error::ParseError;
 use crate::framing::Frame;
 use crate::message::{HeaderName, Message, Method, Request, Response, StatusCode, parse};
 use crate::transaction::layer::{Matched, reply_flow};
-use crate::usage::session::Session;
+use crate::usage::session::{Session, timer};
 use crate::usage::subscribe::{Notifier, Side, Subscription, requested};
 
 /// Seconds after which a client may try again when we are full.
@@ -272,6 +272,10 @@ impl Endpoint {
         let mut response = self.stack.response(request, status);
         match status {
             StatusCode::SERVICE_UNAVAILABLE => response.headers.push(HeaderName::RetryAfter, RETRY_WHEN_FULL),
+            StatusCode::SESSION_INTERVAL_TOO_SMALL => {
+                let shortest = timer::shortest(&self.stack.config);
+                response.headers.push(HeaderName::MinSe, shortest);
+            }
             StatusCode::INTERVAL_TOO_BRIEF => {
                 response
                     .headers
@@ -306,6 +310,9 @@ fn refusal(stack: &Stack, request: &Request, matched: Matched) -> Option<StatusC
     }
     if !stack.unsupported(request).is_empty() {
         return Some(StatusCode::BAD_EXTENSION);
+    }
+    if timer::is_too_short(stack, request) {
+        return Some(StatusCode::SESSION_INTERVAL_TOO_SMALL);
     }
     let full = stack.layer.server_count() >= stack.config.max_transactions;
     full.then_some(StatusCode::SERVICE_UNAVAILABLE)

@@ -85,7 +85,12 @@ impl Endpoint {
                     }
                 });
             }
-            Purpose::Bye(_) | Purpose::Nobody => {}
+            Purpose::Refresh(id) if is_final => {
+                self.with_session(id, |session, stack| {
+                    session.on_refresh_response(&response, stack, now);
+                });
+            }
+            Purpose::Bye(_) | Purpose::Refresh(_) | Purpose::Prack(_) | Purpose::Nobody => {}
         }
     }
 

@@ -23,6 +23,10 @@ pub(crate) enum Purpose {
     Invite(SessionId),
     /// A session's re-INVITE or UPDATE.
     Offer(SessionId),
+    /// A session's PRACK without an offer.
+    Prack(SessionId),
+    /// An UPDATE that only refreshes a session (RFC 4028).
+    Refresh(SessionId),
     /// A session's BYE.
     Bye(SessionId),
     /// The application's own request, in a session's dialog or outside.
@@ -47,7 +51,7 @@ pub(crate) struct ClientUse {
 pub(crate) enum ServerUse {
     /// A session's first INVITE.
     Invite(SessionId),
-    /// A re-INVITE or UPDATE of the peer.
+    /// A re-INVITE, UPDATE or PRACK of the peer with an offer.
     Offer(SessionId),
     /// Waits for the application's `respond`.
     Application(Option<SessionId>),
@@ -209,16 +213,18 @@ impl Stack {
         }
     }
 
+    /// Whether we understand an extension.
+    pub(crate) fn supports(&self, tag: &str) -> bool {
+        self.config
+            .supported
+            .iter()
+            .any(|own| own.eq_ignore_ascii_case(tag))
+    }
+
     /// Option tags of Require that are not understood (§8.2.2.3).
     pub(crate) fn unsupported(&self, request: &Request) -> Vec<String> {
         let mut tags = request.headers.tokens(&HeaderName::Require);
-        tags.retain(|tag| {
-            !self
-                .config
-                .supported
-                .iter()
-                .any(|own| own.eq_ignore_ascii_case(tag))
-        });
+        tags.retain(|tag| !self.supports(tag));
         tags
     }
 

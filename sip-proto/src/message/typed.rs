@@ -8,8 +8,8 @@ use super::{HeaderName, Headers, Method};
 use crate::error::{HeaderError, SyntaxError};
 use crate::grammar::{self, trim};
 use crate::headers::{
-    CSeq, CallInfo, Contacts, ContentType, Event, NameAddr, Reason, RetryAfter, SubscriptionState, Via,
-    Warning, scan_name_addr,
+    CSeq, CallInfo, Contacts, ContentType, Event, NameAddr, RAck, Reason, RetryAfter, SessionExpires,
+    SubscriptionState, Via, Warning, scan_name_addr,
 };
 use crate::ids::{CallId, Tag};
 use crate::limits::MAX_LIST_ELEMENTS;
@@ -98,6 +98,27 @@ impl Headers {
     /// Min-Expires in seconds (RFC 3261 §20.23).
     pub fn min_expires(&self) -> Result<Option<u32>, HeaderError> {
         self.seconds(&HeaderName::MinExpires)
+    }
+
+    /// Session-Expires (RFC 4028 §4); `None` when it is absent.
+    pub fn session_expires(&self) -> Result<Option<SessionExpires>, HeaderError> {
+        self.optional(&HeaderName::SessionExpires)
+    }
+
+    /// Min-SE in seconds (RFC 4028 §5), its parameters skipped; `None` when it is absent.
+    pub fn min_se(&self) -> Result<Option<u32>, HeaderError> {
+        let parsed: Option<SessionExpires> = self.optional(&HeaderName::MinSe)?;
+        Ok(parsed.map(|value| value.seconds))
+    }
+
+    /// RSeq of a provisional response that is sent reliably (RFC 3262 §7.1).
+    pub fn rseq(&self) -> Result<Option<u32>, HeaderError> {
+        self.number(&HeaderName::RSeq, u32::MAX)
+    }
+
+    /// RAck of a PRACK.
+    pub fn rack(&self) -> Result<RAck, HeaderError> {
+        self.parse_one(&HeaderName::RAck)
     }
 
     /// Words of a comma-separated header over all its lines: Allow, Supported, Require and the

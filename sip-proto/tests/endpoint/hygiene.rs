@@ -38,7 +38,7 @@ fn each_fault_has_its_status() {
         ),
         (
             "420 for an unknown extension",
-            request("OPTIONS", 1, "g", "", "Require: 100rel, teleport\n"),
+            request("OPTIONS", 1, "g", "", "Require: gruu, teleport\n"),
             420,
         ),
         (
@@ -76,7 +76,7 @@ fn each_fault_has_its_status() {
             405 | 501 => assert!(response.headers.has_token(&HeaderName::Allow, "INVITE"), "{what}"),
             420 => assert_eq!(
                 response.headers.tokens(&HeaderName::Unsupported),
-                ["100rel", "teleport"]
+                ["gruu", "teleport"]
             ),
             423 => assert_eq!(response.headers.get(&HeaderName::MinExpires), Some("30")),
             _ => {}

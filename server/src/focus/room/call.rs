@@ -141,6 +141,8 @@ impl Room {
                 };
                 self.remove_leg(id, reason, false, now);
             }
+            // A focus rings without a description, and what it repeats to refresh a session is what holds.
+            SessionEvent::ProvisionalAcked { .. } | SessionEvent::Refreshed { .. } => {}
             // Outcomes of requests that a focus does not send in this dialog.
             SessionEvent::Progress { .. }
             | SessionEvent::Answered { .. }

@@ -3,9 +3,11 @@
 use std::time::Instant;
 
 use super::established::{Ending, Established};
-use super::{Phase, Session};
-use crate::dialog::Dialog;
-use crate::endpoint::limits::MAX_EARLY_DIALOGS;
+use super::offer::Exchange;
+use super::prack::Early;
+use super::{Phase, Session, timer};
+use crate::dialog::{Dialog, DialogId};
+use crate::endpoint::limits::{MAX_EARLY_DIALOGS, MAX_INTERVAL_RETRIES};
 use crate::endpoint::stack::{ClientUse, Purpose, Stack, put_body};
 use crate::endpoint::{EndpointError, Flow, Outgoing, SessionEvent, SessionId, TerminatedBy};
 use crate::message::{HeaderName, Method, Request, Response};
@@ -14,9 +16,13 @@ use crate::transaction::layer::{ClientId, Delivered};
 /// An INVITE of ours that has no final response yet.
 pub(super) struct Calling {
     tx: ClientId,
-    offered: bool,
+    pub(super) offered: bool,
     contact: String,
-    pub(super) early: Vec<Dialog>,
+    pub(super) early: Vec<Early>,
+    /// The remote tag of the early dialog in which an offer is open.
+    pub(super) offering: Option<String>,
+    /// How often the session interval was lengthened after 422.
+    lengthened: u8,
     cancel: Cancel,
 }
 
@@ -39,6 +45,11 @@ impl Calling {
             _ => None,
         }
     }
+
+    /// Whether the caller wants no more of it.
+    pub(super) fn is_cancelled(&self) -> bool {
+        self.cancel != Cancel::No
+    }
 }
 
 impl Session {
@@ -46,8 +57,12 @@ impl Session {
     pub(crate) fn call(id: SessionId, call: Outgoing, stack: &mut Stack, now: Instant) -> Session {
         let offered = call.body.is_some();
         let flow = call.flow;
+        let described = call.body.clone();
         let mut request = outgoing(Method::Invite, call, stack);
         stack.put_abilities(&mut request.headers);
+        if !request.headers.contains(&HeaderName::SessionExpires) {
+            timer::ask_first(&mut request.headers, stack);
+        }
         let contact = request.headers.get(&HeaderName::Contact).unwrap_or("").to_owned();
         let tx = stack.send(request, flow, Purpose::Invite(id), now);
         let calling = Calling {
@@ -55,6 +70,8 @@ impl Session {
             offered,
             contact,
             early: Vec::new(),
+            offering: None,
+            lengthened: 0,
             cancel: Cancel::No,
         };
         Session {
@@ -62,6 +79,9 @@ impl Session {
             caller: true,
             peer: None,
             waiting: 0,
+            exchange: Exchange::Idle,
+            queued: None,
+            described,
             phase: Phase::Calling(calling),
         }
     }
@@ -114,13 +134,17 @@ impl Session {
             100 => self.on_progress(stack, now),
             101..=199 => {
                 self.learn_early(delivered, &response, flow, stack);
+                let new = self.take_provisional(&response, stack, now);
                 self.on_progress(stack, now);
-                if self.wants_retry() {
+                if new && self.wants_retry() {
                     stack.emit_session(self.id, SessionEvent::Progress { response });
                 }
+                self.flush_queue(stack, now);
             }
             200..=299 => self.on_answer(delivered, response, flow, stack, now),
+            422 if self.invite_longer(delivered, &response, stack, now) => {}
             _ => {
+                self.drop_pending_offer(stack, now);
                 self.finish(stack);
                 stack.emit_session(
                     self.id,
@@ -130,6 +154,32 @@ impl Session {
                 );
             }
         }
+        true
+    }
+
+    /// RFC 4028 §7.3: the INVITE goes out again with the interval that the 422 asks for. False: it does not.
+    fn invite_longer(
+        &mut self,
+        delivered: &Delivered<ClientUse>,
+        response: &Response,
+        stack: &mut Stack,
+        now: Instant,
+    ) -> bool {
+        let id = self.id;
+        let Phase::Calling(calling) = &mut self.phase else {
+            return false;
+        };
+        if calling.is_cancelled() || calling.lengthened >= MAX_INTERVAL_RETRIES {
+            return false;
+        }
+        let Some(request) = timer::longer(&delivered.request, response) else {
+            return false;
+        };
+        calling.lengthened += 1;
+        for early in std::mem::take(&mut calling.early) {
+            stack.dialogs.remove(early.dialog.id());
+        }
+        calling.tx = stack.send(request, delivered.flow, Purpose::Invite(id), now);
         true
     }
 
@@ -158,10 +208,8 @@ impl Session {
 
     /// The caller hung up on an early dialog by BYE, which only callers may; be kind, but end the call.
     pub(super) fn early_bye(&mut self, request: &Request, stack: &mut Stack, now: Instant) {
-        if let (Phase::Calling(calling), Some(id)) =
-            (&mut self.phase, crate::dialog::DialogId::of_request(request))
-        {
-            calling.early.retain(|dialog| *dialog.id() != id);
+        if let (Phase::Calling(calling), Some(id)) = (&mut self.phase, DialogId::of_request(request)) {
+            calling.early.retain(|early| *early.dialog.id() != id);
             stack.dialogs.remove(&id);
         }
         // The INVITE is still open and must get its final response.
@@ -202,13 +250,13 @@ impl Session {
         let Phase::Calling(calling) = &mut self.phase else {
             return;
         };
-        let Some(dialog_id) = crate::dialog::DialogId::of_response(response) else {
+        let Some(dialog_id) = DialogId::of_response(response) else {
             return;
         };
         if dialog_id.remote_tag.is_empty() {
             return;
         }
-        if let Some(known) = calling.early.iter_mut().find(|dialog| *dialog.id() == dialog_id) {
+        if let Some(known) = calling.dialog_mut(&dialog_id) {
             known.refresh_target(&response.headers);
             return;
         }
@@ -218,7 +266,7 @@ impl Session {
             stack
                 .dialogs
                 .insert(dialog_id, crate::endpoint::stack::Usage::Session(id));
-            calling.early.push(dialog);
+            calling.early.push(Early::new(dialog));
         }
     }
 
@@ -230,17 +278,21 @@ impl Session {
         stack: &mut Stack,
         now: Instant,
     ) {
+        let chosen = DialogId::of_response(&response);
+        let tag = chosen.as_ref().map_or("", |id| id.remote_tag.as_str());
+        self.settle_branch(tag, stack, now);
         let Phase::Calling(calling) = &mut self.phase else {
             return;
         };
-        let (offered, cancelled) = (calling.offered, calling.cancel != Cancel::No);
-        let early = crate::dialog::DialogId::of_response(&response)
-            .and_then(|id| calling.early.iter().position(|dialog| *dialog.id() == id))
+        let (offered, cancelled) = (calling.offered, calling.is_cancelled());
+        let early = chosen
+            .and_then(|id| calling.early.iter().position(|early| *early.dialog.id() == id))
             .map(|index| calling.early.swap_remove(index));
+        let agreed = early.as_ref().is_some_and(|early| early.agreed);
         let dialog = match early {
-            Some(mut dialog) => {
-                dialog.confirm(&response, flow);
-                Some(dialog)
+            Some(mut early) => {
+                early.dialog.confirm(&response, flow);
+                Some(early.dialog)
             }
             None => Dialog::of_client(&delivered.request, &response, calling.contact.clone(), flow).ok(),
         };
@@ -257,7 +309,13 @@ impl Session {
         self.register(&dialog, stack);
         let cseq = delivered.request.headers.cseq().map_or(1, |cseq| cseq.seq);
         let mut established = Box::new(Established::new(dialog));
+        for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
+            established
+                .credentials
+                .copy_from(&delivered.request.headers, &name);
+        }
         if cancelled {
+            self.exchange = Exchange::Idle;
             // §9.1, §15: the 200 crossed the CANCEL.
             established.acknowledge(cseq, None, stack);
             self.phase = Phase::Ending(established, Ending::Due(None));
@@ -268,13 +326,15 @@ impl Session {
             };
             return stack.emit_session(self.id, event);
         }
-        if offered {
+        if offered || agreed {
             established.acknowledge(cseq, None, stack);
         } else {
             established.ack_due = Some(cseq);
         }
+        established.timer = timer::settled(&response, stack, now);
         self.phase = Phase::Established(established);
         stack.emit_session(self.id, SessionEvent::Answered { response });
+        self.flush_queue(stack, now);
     }
 }
 

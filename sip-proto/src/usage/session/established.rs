@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::offer::{Exchange, Offer};
+use super::timer::SessionTimer;
 use super::{Phase, Session, reason_of, refuse_with};
 use crate::dialog::Dialog;
 use crate::endpoint::stack::{Purpose, Stack, put_body};
 use crate::endpoint::{Body, EndpointError, Flow, SessionEvent, TerminatedBy};
 use crate::headers::Reason;
-use crate::message::{HeaderName, Method, Request, Response, StatusCode};
+use crate::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
 use crate::transaction::layer::ServerId;
 
 /// A confirmed dialog.
@@ -20,9 +20,14 @@ pub(super) struct Established {
     ack: Option<SentAck>,
     /// The CSeq of a 2xx with an offer, whose ACK waits for the application's answer.
     pub(super) ack_due: Option<u32>,
-    pub(super) exchange: Exchange,
-    /// An offer of the application that waits for the dialog to be free.
-    pub(super) queued: Option<Offer>,
+    /// The session's interval (RFC 4028), when one is settled.
+    pub(super) timer: Option<SessionTimer>,
+    /// The longest Min-SE that a 422 told us, seconds.
+    pub(super) min_se: u32,
+    /// RSeq and CSeq of a reliable provisional response whose PRACK the 2xx did not wait for.
+    pub(super) late_prack: Option<(u32, u32)>,
+    /// The credentials of the INVITE, which its ACK repeats (RFC 3261 §22.1).
+    pub(super) credentials: Headers,
 }
 
 /// How a session ends.
@@ -80,8 +85,10 @@ impl Established {
             unacked: Vec::new(),
             ack: None,
             ack_due: None,
-            exchange: Exchange::Idle,
-            queued: None,
+            timer: None,
+            min_se: 0,
+            late_prack: None,
+            credentials: Headers::new(),
         }
     }
 
@@ -94,16 +101,14 @@ impl Established {
             .unacked
             .iter()
             .map(|u| (u.next.min(u.until), "2xx without ACK"));
-        let glare = match &self.exchange {
-            Exchange::Waiting { at, .. } => Some((*at, "offer again after 491")),
-            _ => None,
-        };
-        unacked.chain(glare).min_by_key(|(at, _)| *at)
+        let timer = self.timer.as_ref().map(SessionTimer::deadline);
+        unacked.chain(timer).min_by_key(|(at, _)| *at)
     }
 
     /// Sends the ACK to a 2xx and keeps it.
     pub(super) fn acknowledge(&mut self, cseq: u32, answer: Option<Body>, stack: &mut Stack) {
         let mut ack = self.dialog.ack(cseq);
+        ack.headers.extend(&self.credentials);
         put_body(&mut ack.headers, &mut ack.body, answer);
         let flow = self.next_hop(stack);
         let bytes = stack.send_ack(&ack, flow);
@@ -167,7 +172,7 @@ impl Session {
         true
     }
 
-    /// Sends the ACK with the application's answer.
+    /// Sends the ACK, or before the 2xx the PRACK, with the application's answer.
     pub(crate) fn ack_with_answer(
         &mut self,
         body: Body,
@@ -177,11 +182,15 @@ impl Session {
         let wrong = EndpointError::WrongState {
             command: "ack_with_answer",
         };
-        let Phase::Established(established) = &mut self.phase else {
-            return Err(wrong);
-        };
-        let cseq = established.ack_due.ok_or(wrong)?;
-        established.acknowledge(cseq, Some(body), stack);
+        self.described = Some(body.clone());
+        match &mut self.phase {
+            Phase::Established(established) => {
+                let cseq = established.ack_due.ok_or(wrong)?;
+                established.acknowledge(cseq, Some(body), stack);
+            }
+            Phase::Calling(_) => self.prack_with_answer(body, stack, now)?,
+            _ => return Err(wrong),
+        }
         self.flush_queue(stack, now);
         Ok(())
     }
@@ -201,12 +210,7 @@ impl Session {
             Phase::Calling(_) => self.cancel(stack, now)?,
             // §15: the called side must not send BYE on an early dialog.
             Phase::Incoming(_) => {
-                self.reject(
-                    StatusCode::TEMPORARILY_UNAVAILABLE,
-                    crate::message::Headers::new(),
-                    stack,
-                    now,
-                )?;
+                self.reject(StatusCode::TEMPORARILY_UNAVAILABLE, Headers::new(), stack, now)?;
                 stack.emit_session(self.id, terminated);
             }
             Phase::Established(_) => {
@@ -231,6 +235,7 @@ impl Session {
                     established.acknowledge(cseq, None, stack);
                 }
                 let waits = established.unacked.iter().any(|unacked| unacked.initial);
+                established.timer = None;
                 self.phase = Phase::Ending(established, Ending::Due(reason));
                 if !waits {
                     self.send_bye(stack, now);
@@ -307,6 +312,7 @@ impl Session {
         }
         if given_up {
             established.unacked.clear();
+            established.timer = None;
             if matches!(self.phase, Phase::Ending(..)) {
                 return self.send_bye(stack, now);
             }
@@ -317,6 +323,6 @@ impl Session {
             stack.emit_session(self.id, event);
             return self.hang_up(None, true, stack, now);
         }
-        self.offer_timeout(stack, now);
+        self.interval_timeout(stack, now);
     }
 }

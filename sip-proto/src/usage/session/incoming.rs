@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use super::established::{Established, Unacked};
-use super::{Phase, Session, reason_of};
+use super::offer::Exchange;
+use super::reliable::Provisionals;
+use super::{Phase, Session, reason_of, timer};
 use crate::dialog::Dialog;
 use crate::endpoint::limits::{MAX_RINGING, RING_INTERVAL};
 use crate::endpoint::stack::{Stack, put_body, take_contact};
@@ -16,8 +18,9 @@ use crate::transaction::layer::ServerId;
 pub(super) struct Incoming {
     pub(super) tx: ServerId,
     pub(super) dialog: Dialog,
-    offered: bool,
-    ringing: Option<(Response, Instant)>,
+    pub(super) offered: bool,
+    pub(super) ringing: Option<(Response, Instant)>,
+    pub(super) reliable: Provisionals,
     until: Instant,
     /// It ends by the caller's Expires, not by our own limit.
     expires: bool,
@@ -25,10 +28,14 @@ pub(super) struct Incoming {
 
 impl Incoming {
     pub(super) fn deadline(&self) -> (Instant, &'static str) {
-        match &self.ringing {
+        let own = match &self.ringing {
             Some((_, again)) if *again < self.until => (*again, "repeat the provisional response"),
             _ => (self.until, "call never answered by the application"),
-        }
+        };
+        self.reliable
+            .deadline()
+            .filter(|(at, _)| *at < own.0)
+            .unwrap_or(own)
     }
 }
 
@@ -58,6 +65,7 @@ impl Session {
             dialog,
             offered: !request.body.is_empty(),
             ringing: None,
+            reliable: Provisionals::new(request, stack),
             until: now + expires.map_or(MAX_RINGING, |limit| limit.min(MAX_RINGING)),
             expires: expires.is_some_and(|limit| limit <= MAX_RINGING),
         };
@@ -66,16 +74,19 @@ impl Session {
             caller: false,
             peer: None,
             waiting: 0,
+            exchange: Exchange::Idle,
+            queued: None,
+            described: None,
             phase: Phase::Incoming(Box::new(incoming)),
         })
     }
 
-    /// Sends a 101–199.
+    /// Sends a 101–199, reliably where the caller requires it or supports it and `headers` ask for it.
     pub(crate) fn ring(
         &mut self,
         status: StatusCode,
         body: Option<Body>,
-        headers: Headers,
+        mut headers: Headers,
         stack: &mut Stack,
         now: Instant,
     ) -> Result<(), EndpointError> {
@@ -84,6 +95,15 @@ impl Session {
                 command: "ring",
                 status: status.code(),
             });
+        }
+        match &self.phase {
+            Phase::Incoming(incoming) if incoming.reliable.is_accepted() => {
+                return Err(EndpointError::WrongState { command: "ring" });
+            }
+            Phase::Incoming(incoming) if incoming.reliable.wanted(&mut headers) => {
+                return self.ring_reliably(status, body, headers, stack, now);
+            }
+            _ => {}
         }
         let response = self.first_response("ring", status, body, headers, stack)?;
         let Phase::Incoming(incoming) = &mut self.phase else {
@@ -96,25 +116,48 @@ impl Session {
         Ok(())
     }
 
-    /// Sends the 200 and repeats it until its ACK (§13.3.1.4).
+    /// Sends the 200 and repeats it until its ACK (§13.3.1.4); after reliable provisional responses it may have to
+    /// wait, and has no body when offer and answer are exchanged already.
     pub(crate) fn accept(
         &mut self,
-        body: Option<Body>,
+        mut body: Option<Body>,
         headers: Headers,
         stack: &mut Stack,
         now: Instant,
     ) -> Result<(), EndpointError> {
-        let mut response = self.first_response("accept", StatusCode::OK, body, headers, stack)?;
+        if self.keep_acceptance(&body, &headers) {
+            return Ok(());
+        }
+        if let Phase::Incoming(incoming) = &self.phase
+            && incoming.reliable.is_agreed()
+        {
+            body = None;
+        }
+        let mut response = self.first_response("accept", StatusCode::OK, body.clone(), headers, stack)?;
         stack.put_abilities(&mut response.headers);
+        let timer = match &self.phase {
+            Phase::Incoming(incoming) => stack
+                .layer
+                .request(incoming.tx)
+                .and_then(|request| timer::grant(request, &mut response, stack, now)),
+            _ => None,
+        };
+        if body.is_some() {
+            self.described = body;
+        }
         let Phase::Incoming(incoming) = std::mem::replace(&mut self.phase, Phase::Over) else {
             return Err(EndpointError::WrongState { command: "accept" });
         };
         stack.respond(incoming.tx, &response, now);
         self.register(&incoming.dialog, stack);
+        let late_prack = incoming.reliable.unacknowledged();
+        let agreed = incoming.reliable.is_agreed();
         let mut established = Established::new(incoming.dialog);
+        established.timer = timer;
+        established.late_prack = late_prack;
         let mut unacked = Unacked::new(incoming.tx, &response, stack, now);
         unacked.initial = true;
-        unacked.offer_is_ours = !incoming.offered;
+        unacked.offer_is_ours = !incoming.offered && !agreed;
         established.unacked.push(unacked);
         self.phase = Phase::Established(Box::new(established));
         Ok(())
@@ -143,6 +186,7 @@ impl Session {
         if let Phase::Incoming(incoming) = &self.phase {
             stack.respond(incoming.tx, &response, now);
         }
+        self.drop_pending_offer(stack, now);
         self.finish(stack);
         Ok(())
     }
@@ -198,17 +242,15 @@ impl Session {
             };
             return stack.emit_session(self.id, event);
         }
-        // §13.3.1.1: proxies give up after three minutes without a sign.
-        if let Some((response, again)) = &mut incoming.ringing
-            && *again <= now
-        {
-            stack.respond(incoming.tx, response, now);
-            *again = now + RING_INTERVAL.max(Duration::from_secs(1));
+        if self.provisional_timeout(stack, now) {
+            return;
         }
+        // §13.3.1.1: proxies give up after three minutes without a sign.
+        self.ring_again(stack, now);
     }
 
     /// A response to the first INVITE with what every one of them carries.
-    fn first_response(
+    pub(super) fn first_response(
         &mut self,
         command: &'static str,
         status: StatusCode,

@@ -18,27 +18,33 @@
 //! | Established | 481, 408, no answer to a request | Ending: BYE (after 481: Over)                   |
 //! | Ending      | final response to BYE, or none | Over                                              |
 //!
-//! Offers inside an established session are a machine of their own: `offer.rs`. Another branch of a fork that
-//! answers too is acknowledged and released by the endpoint (`fork.rs`). Absent: session timers (RFC 4028),
-//! reliable provisional responses (RFC 3262).
+//! Offers inside a session are a machine of their own: `offer.rs`, `offered.rs`; reliable provisional responses
+//! (RFC 3262) are in `reliable.rs` (called side) and `prack.rs` (calling side), session timers (RFC 4028) in
+//! `timer.rs`. Another branch of a fork that answers too is acknowledged and released by the endpoint
+//! (`endpoint/respond.rs`).
 
 mod calling;
 mod established;
 mod incoming;
 mod offer;
+mod offered;
+mod prack;
+mod reliable;
+pub(crate) mod timer;
 
 use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::dialog::{Dialog, DialogId};
 use crate::endpoint::stack::{Stack, Usage};
-use crate::endpoint::{EndpointError, Flow, SessionEvent, SessionId, TerminatedBy};
+use crate::endpoint::{Body, EndpointError, Flow, SessionEvent, SessionId, TerminatedBy};
 use crate::headers::Reason;
 use crate::message::{HeaderName, Headers, Method, Request, StatusCode};
 use calling::Calling;
 pub(crate) use calling::outgoing;
 use established::{Ending, Established};
 use incoming::Incoming;
+use offer::{Exchange, Offer};
 
 /// One call.
 pub(crate) struct Session {
@@ -49,6 +55,11 @@ pub(crate) struct Session {
     pub(crate) peer: Option<IpAddr>,
     /// Requests of the peer that wait for the application.
     waiting: usize,
+    exchange: Exchange,
+    /// An offer of ours that waits for the dialog to be free.
+    queued: Option<Offer>,
+    /// Our last description, for a refresh of the session by re-INVITE.
+    described: Option<Body>,
     phase: Phase,
 }
 
@@ -72,14 +83,23 @@ impl Session {
         matches!(self.phase, Phase::Established(_))
     }
 
+    /// Whether offers of ours still mean something.
+    pub(crate) fn takes_offers(&self) -> bool {
+        !matches!(self.phase, Phase::Ending(..) | Phase::Over)
+    }
+
     /// When the session wants to be woken, and why.
     pub(crate) fn deadline(&self) -> Option<(Instant, &'static str)> {
-        match &self.phase {
+        let phase = match &self.phase {
             Phase::Calling(calling) => calling.deadline(),
             Phase::Incoming(incoming) => Some(incoming.deadline()),
             Phase::Established(established) | Phase::Ending(established, _) => established.deadline(),
             Phase::Over => None,
-        }
+        };
+        phase
+            .into_iter()
+            .chain(self.exchange.deadline())
+            .min_by_key(|(at, _)| *at)
     }
 
     /// Does what is due.
@@ -90,6 +110,7 @@ impl Session {
             Phase::Established(_) | Phase::Ending(..) => self.established_timeout(stack, now),
             Phase::Over => {}
         }
+        self.offer_timeout(stack, now);
     }
 
     /// A request of the peer within one of the session's dialogs (not ACK, not CANCEL).
@@ -108,6 +129,7 @@ impl Session {
                 refuse_with(stack, request, StatusCode::CALL_DOES_NOT_EXIST, flow, now);
             }
             (_, Method::Bye) => self.on_bye(request, flow, stack, now),
+            (_, Method::Prack) => self.on_prack(request, flow, stack, now),
             (_, Method::Invite | Method::Update) => self.on_offer_request(request, flow, stack, now),
             _ => self.on_plain_request(request, flow, stack, now),
         }
@@ -119,8 +141,9 @@ impl Session {
     }
 
     /// The next CSeq number for a request that goes out again with credentials.
-    pub(crate) fn next_cseq(&mut self) -> Option<u32> {
-        self.dialog_mut(None).map(Dialog::next_cseq)
+    pub(crate) fn next_cseq(&mut self, request: &Request) -> Option<u32> {
+        let id = DialogId::of_own_request(request);
+        self.dialog_mut(id.as_ref()).map(Dialog::next_cseq)
     }
 
     /// A request that the application sends within the dialog.
@@ -156,8 +179,8 @@ impl Session {
     fn dialog_mut(&mut self, id: Option<&DialogId>) -> Option<&mut Dialog> {
         match &mut self.phase {
             Phase::Calling(calling) => match id {
-                Some(id) => calling.early.iter_mut().find(|dialog| dialog.id() == id),
-                None => calling.early.last_mut(),
+                Some(id) => calling.dialog_mut(id),
+                None => calling.last_dialog_mut(),
             },
             Phase::Incoming(incoming) => Some(&mut incoming.dialog),
             Phase::Established(established) | Phase::Ending(established, _) => Some(&mut established.dialog),
@@ -187,8 +210,8 @@ impl Session {
     fn finish(&mut self, stack: &mut Stack) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Calling(calling) => {
-                for dialog in &calling.early {
-                    stack.dialogs.remove(dialog.id());
+                for id in calling.dialog_ids() {
+                    stack.dialogs.remove(id);
                 }
             }
             Phase::Incoming(incoming) => {
