@@ -42,6 +42,23 @@ pub fn session_body(request: &Request) -> Result<SessionBody<'_>, Rejection> {
     }
 }
 
+/// Whether the caller takes session descriptions (RFC 3261 §20.1): without Accept it does.
+///
+/// # Errors
+/// 406 where Accept names nothing that our answer could be (RFC 4475 §3.3.15).
+pub fn check_accept(headers: &Headers) -> Result<(), Rejection> {
+    let mut ranges = headers.tokens(&HeaderName::Accept).into_iter();
+    let is_there = headers.contains(&HeaderName::Accept);
+    let fits = |range: String| {
+        let range = bare_type(&range).to_ascii_lowercase();
+        matches!(range.as_str(), SDP | "application/*" | "*/*")
+    };
+    if !is_there || ranges.any(fits) {
+        return Ok(());
+    }
+    Err(Rejection::new(StatusCode::NOT_ACCEPTABLE).warn(399, "answers here are application/sdp"))
+}
+
 /// The session description in a body of this type, if there is one.
 pub fn find_sdp<'a>(content_type: &str, body: &'a [u8]) -> Option<&'a [u8]> {
     let media_type = bare_type(content_type);
@@ -153,5 +170,30 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn accept_must_leave_room_for_a_description() {
+        let status = |values: &[&str]| {
+            let mut headers = Headers::new();
+            for value in values {
+                headers.push(HeaderName::Accept, value);
+            }
+            check_accept(&headers)
+                .err()
+                .map(|rejection| rejection.status.code())
+        };
+        for fits in [
+            &[][..],
+            &["application/sdp"],
+            &["text/plain, Application/SDP;q=0.5"],
+            &["text/plain", "application/*"],
+            &["*/*"],
+        ] {
+            assert_eq!(status(fits), None, "{fits:?}");
+        }
+        for none in [&["text/x-nothing"][..], &[""], &["application/sdp2, text/*"]] {
+            assert_eq!(status(none), Some(406), "{none:?}");
+        }
     }
 }

@@ -49,6 +49,7 @@ impl Negotiation {
             offer_waits: false,
             answer_awaited: false,
         };
+        body::check_accept(&request.headers)?;
         if let SessionBody::Sdp(offer) = body::session_body(request)? {
             negotiation.take_offer(offer)?;
             let trial = LegPorts {

@@ -180,6 +180,10 @@ impl Registrar {
     ) -> Result<(String, bool), Refusal> {
         let headers = &request.headers;
         let to = headers.to().map_err(|_| Refusal::BadRequest)?;
+        // RFC 4475 §3.3.4: an address-of-record of another scheme can be nobody's here.
+        if !to.uri.is_sip() {
+            return Err(Refusal::BadRequest);
+        }
         if !domain_fits(&request.uri) || !domain_fits(&to.uri) || to.uri.user.is_none() {
             return Err(Refusal::NotFound);
         }

@@ -237,3 +237,18 @@ fn bindings_end_and_survive_a_restart() {
     );
     assert!(!restored.is_registered(&uri, end));
 }
+
+/// RFC 4475 §3.3.4.
+#[test]
+fn an_address_of_record_of_another_scheme_is_refused() {
+    let mut case = Case::new();
+    for (aor, status) in [
+        ("tel:+49301", 400),
+        ("isbn:2983792873", 400),
+        ("sips:ann@example.org", 200),
+    ] {
+        let (response, record) = case.send_as(aor, aor, 1, &[&format!("Contact: {CONTACT}")]);
+        assert_eq!(code(&response), status, "{aor}");
+        assert_eq!(record.is_some(), status == 200, "{aor}");
+    }
+}
