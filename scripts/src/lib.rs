@@ -7,6 +7,7 @@
 pub mod baresip;
 pub mod checks;
 pub mod demo;
+pub mod fuzz;
 pub mod load;
 pub mod namespace;
 pub mod probe;

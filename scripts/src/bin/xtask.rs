@@ -1,10 +1,11 @@
-//! `cargo xtask check | deps | examples`: the house's own checks.
+//! `cargo xtask check | deps | examples | fuzz`: the house's own checks.
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 use clap::{Parser, Subcommand};
-use workshop::checks;
+use workshop::{checks, fuzz};
 
 /// The workshop's small tools.
 #[derive(Parser)]
@@ -22,6 +23,17 @@ enum Task {
     Deps,
     /// Builds and runs every file of examples/examples
     Examples,
+    /// Runs the fuzz targets one after another and puts what they learnt into the committed corpora
+    #[command(
+        after_help = "Examples:\n  cargo xtask fuzz --seconds 300\n  cargo xtask fuzz sip_message rtcp"
+    )]
+    Fuzz {
+        /// How long each target runs
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Targets; all when none is named
+        targets: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -32,6 +44,7 @@ fn main() -> ExitCode {
         Task::Check => checks::all(root).map_err(|e| e.to_string()),
         Task::Deps => checks::arrows(root).map_err(|e| e.to_string()),
         Task::Examples => run_examples(root),
+        Task::Fuzz { seconds, targets } => run_fuzz(root, Duration::from_secs(seconds), &targets),
     };
     match faults {
         Ok(faults) if faults.is_empty() => {
@@ -77,6 +90,35 @@ fn run_examples(root: &Path) -> Result<Vec<String>, String> {
         if !status.success() {
             faults.push(format!("example {name} failed: {status}"));
         }
+    }
+    Ok(faults)
+}
+
+fn run_fuzz(root: &Path, time: Duration, names: &[String]) -> Result<Vec<String>, String> {
+    let targets = fuzz::targets(root, names).map_err(|e| e.to_string())?;
+    fuzz::build(root).map_err(|e| e.to_string())?;
+    let mut faults = Vec::new();
+    eprintln!(
+        "{:14} {:>8} {:>13} {:>7} {:>7}  findings",
+        "target", "seconds", "executions", "edges", "corpus"
+    );
+    for target in targets {
+        let start = Instant::now();
+        let outcome = fuzz::run(root, &target, time).map_err(|e| e.to_string())?;
+        eprintln!(
+            "{:14} {:>8} {:>13} {:>7} {:>7}  {}",
+            target.name(),
+            start.elapsed().as_secs(),
+            outcome.executions,
+            outcome.edges,
+            outcome.corpus,
+            outcome.findings.len()
+        );
+        let told = outcome
+            .findings
+            .iter()
+            .map(|path| format!("{}: {}", target.name(), path.display()));
+        faults.extend(told);
     }
     Ok(faults)
 }

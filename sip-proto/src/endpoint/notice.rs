@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::event::TerminatedBy;
 use super::stack::{ClientUse, Purpose, ServerUse};
 use super::{Endpoint, Event};
-use crate::transaction::layer::Notice;
+use crate::transaction::layer::{ClientId, Notice};
 use crate::usage::subscribe::Side;
 
 impl Endpoint {
@@ -14,19 +14,24 @@ impl Endpoint {
             match notice {
                 Notice::TimedOut(_, owner) => self.on_failed(owner, TerminatedBy::Timeout, now),
                 Notice::Unreachable(_, owner) => self.on_failed(owner, TerminatedBy::TransportLost, now),
-                Notice::Overdue(
-                    _,
-                    ClientUse {
-                        purpose: Purpose::Invite(id),
-                        ..
-                    },
-                ) => {
-                    self.with_session(id, |session, stack| session.cancel(stack, now));
-                }
-                Notice::Overdue(_, owner) => self.on_failed(owner, TerminatedBy::Timeout, now),
+                Notice::Overdue(tx, owner) => self.on_overdue(tx, owner, now),
                 Notice::Abandoned(_, owner) => self.on_abandoned(owner, now),
             }
         }
+    }
+
+    /// An INVITE stays provisional. A call is cancelled; a re-INVITE, and what a session left behind, is given up:
+    /// nobody may ever answer it, and its transaction would stay for good.
+    fn on_overdue(&mut self, tx: ClientId, owner: ClientUse, now: Instant) {
+        if let Purpose::Invite(id) = owner.purpose
+            && self
+                .with_session(id, |session, stack| session.cancel(stack, now))
+                .is_some()
+        {
+            return;
+        }
+        self.stack.layer.abandon(tx);
+        self.on_failed(owner, TerminatedBy::Timeout, now);
     }
 
     /// A request of ours got no answer; the same as 408 to its user (§8.1.3.1).

@@ -44,6 +44,9 @@ pub enum SdpErrorKind {
     /// Not of the form `<letter>=<value>`.
     #[error("not a line of the form letter=value")]
     NotALine,
+    /// A NUL within the text.
+    #[error("a NUL within the line")]
+    Nul,
     /// The first line is not `v=0`.
     #[error("the description does not begin with v=0")]
     Version,

@@ -1,5 +1,5 @@
 //! Reading a description. Line ends may be CRLF, LF or CR LF mixed, and the last may be missing; blank lines at
-//! the end are nothing. Text that is not UTF-8 is read with the replacement character.
+//! the end are nothing, and so are NULs that end a text as in C; within it they are refused (RFC 8866 §9). Text that is not UTF-8 is read with the replacement character.
 
 use super::error::{SdpError, SdpErrorKind};
 use super::limits::{MAX_BYTES, MAX_FORMATS, MAX_LINES, MAX_MEDIA};
@@ -45,6 +45,9 @@ impl Reader {
     fn line(&mut self, line: &str, number: usize) -> Result<(), SdpErrorKind> {
         if number > MAX_LINES {
             return Err(SdpErrorKind::TooManyLines);
+        }
+        if line.contains('\0') {
+            return Err(SdpErrorKind::Nul);
         }
         let mut characters = line.chars();
         let (Some(letter), Some('=')) = (characters.next(), characters.next()) else {

@@ -406,3 +406,22 @@ fn a_481_to_an_offer_ends_the_session() {
     assert_eq!(pair.a.endpoint.counts().sessions, 0);
     pair.finish();
 }
+
+/// Found by the fuzzer: a re-INVITE that got a 100 and never more (its 487 is lost, the peer is gone) stayed for good.
+#[test]
+fn a_reinvite_left_provisional_does_not_stay_for_ever() {
+    let mut pair = Pair::new();
+    let (a, b) = pair.call();
+    let now = pair.now;
+    pair.a.endpoint.reoffer(a, sdp("again"), now).unwrap();
+    pair.run(1000);
+    assert!(matches!(pair.b.session_event(b), SessionEvent::ReOffer { .. }));
+    pair.expect_trace(&["A INVITE", "B 100 INVITE"]);
+    pair.lose(Side::B, "487 INVITE", 1000);
+    let now = pair.now;
+    pair.a.endpoint.bye(a, None, now).unwrap();
+    pair.run(1000);
+    pair.a.expect_terminated(a, TerminatedBy::Local);
+    pair.b.expect_terminated(b, TerminatedBy::Peer);
+    pair.finish();
+}
