@@ -149,10 +149,9 @@ impl Leg {
         }
         match (classify(bytes), port) {
             (PacketClass::Rtp, Port::Rtp) => self.receive_rtp(from, bytes, arrival, threshold_db, events),
-            (PacketClass::Rtcp, Port::Rtcp) => self.receive_rtcp(from, bytes, arrival, events),
-            (PacketClass::Rtcp, Port::Rtp) if self.stream.rtcp_mux => {
-                self.receive_rtcp(from, bytes, arrival, events);
-            }
+            // At either port, muxed or not: a re-negotiation may cross reports on their way, and a leg that gave its
+            // RTCP port up names its RTP port for both.
+            (PacketClass::Rtcp, _) => self.receive_rtcp(from, bytes, arrival, events),
             _ => self.malformed += 1,
         }
     }
@@ -175,7 +174,12 @@ impl Leg {
             .iter()
             .find(|(pt, _)| *pt == payload_type)
             .map(|(_, clock)| *clock);
-        let Some(seq) = self.admit(&packet, from, arrival, event_clock.is_some(), events) else {
+        let kind = self
+            .receive
+            .iter()
+            .find(|(pt, _)| *pt == payload_type)
+            .map(|(_, kind)| *kind);
+        let Some(seq) = self.admit(&packet, from, arrival, kind, events) else {
             self.refused += 1;
             return;
         };
@@ -189,19 +193,14 @@ impl Leg {
             self.event_receiver
                 .on_packet(packet.payload(), packet.timestamp(), clock, arrival);
             self.tell_digits(events);
+            // Its number is one of the audio's: without this, each would count as a lost frame.
+            self.source.no_audio(seq);
             return;
         }
         if !self.heard() && !self.muted {
             return;
         }
-        let Some(kind) = self
-            .receive
-            .iter()
-            .find(|(pt, _)| *pt == payload_type)
-            .map(|(_, kind)| *kind)
-        else {
-            return;
-        };
+        let Some(kind) = kind else { return };
         let level = self.level_extension.and_then(|id| {
             packet
                 .extension_elements()
@@ -218,18 +217,17 @@ impl Leg {
             payload: packet.payload(),
             arrival,
         };
-        if self.source.insert(&incoming, threshold_db) {
-            self.stream.session.set_receive_clock(kind.rtp_clock_rate());
-        }
+        self.source.insert(&incoming, threshold_db);
     }
 
-    /// Latch and session in turn; `None` is a packet not to be believed.
+    /// Latch and session in turn; `None` is a packet not to be believed. `kind` is `None` for what follows no media
+    /// clock, as telephone events.
     fn admit(
         &mut self,
         packet: &RtpPacket<'_>,
         from: SocketAddr,
         arrival: Instant,
-        is_event: bool,
+        kind: Option<CodecKind>,
         events: &mut EventQueue,
     ) -> Option<SeqExt> {
         match self.stream.latch.offer(from, packet, arrival) {
@@ -239,22 +237,33 @@ impl Leg {
             }
             Decision::Refuse(_) => return None,
         }
-        let verdict = match is_event {
-            true => self.stream.session.on_event_rtp(packet, arrival),
-            false => self.stream.session.on_rtp(packet, arrival),
+        let verdict = match kind {
+            Some(kind) => {
+                // Before the packet is measured: timestamps of two clocks have no difference.
+                self.stream.session.set_receive_clock(kind.rtp_clock_rate());
+                self.stream.session.on_rtp(packet, arrival)
+            }
+            None => self.stream.session.on_event_rtp(packet, arrival),
         };
         match verdict {
             Verdict::Valid { seq } => Some(seq),
             Verdict::NewSource { seq } => {
-                self.source.restart(true);
+                self.restart(true, events);
                 Some(seq)
             }
             Verdict::Restarted { seq } => {
-                self.source.restart(false);
+                self.restart(false, events);
                 Some(seq)
             }
             Verdict::Probation | Verdict::Jumped | Verdict::Collision | Verdict::Looped => None,
         }
+    }
+
+    /// Another source, or the same one with other numbers: also its timestamps may be anywhere.
+    fn restart(&mut self, new_source: bool, events: &mut EventQueue) {
+        self.source.restart(new_source);
+        self.event_receiver.reset();
+        self.tell_digits(events);
     }
 
     fn receive_rtcp(&mut self, from: SocketAddr, bytes: &[u8], arrival: Instant, events: &mut EventQueue) {

@@ -150,10 +150,14 @@ impl Source {
         }
     }
 
-    /// Buffers a packet; true when the codec changed with it.
-    pub(crate) fn insert(&mut self, packet: &Incoming<'_>, threshold_db: f32) -> bool {
-        let changed = self.kind != Some(packet.kind);
-        if changed {
+    /// A packet of the stream that holds no audio.
+    pub(crate) fn no_audio(&mut self, seq: SeqExt) {
+        self.jitter.skip(seq);
+    }
+
+    /// Buffers a packet.
+    pub(crate) fn insert(&mut self, packet: &Incoming<'_>, threshold_db: f32) {
+        if self.kind != Some(packet.kind) {
             self.kind = Some(packet.kind);
             let mut config = JitterConfig::new(packet.kind.rtp_clock_rate());
             config.fec = packet.kind == CodecKind::Opus;
@@ -178,7 +182,6 @@ impl Source {
         if inserted == Inserted::Unusable {
             self.played.undecodable += 1;
         }
-        changed
     }
 
     /// Prepares one tick; returns its level. The PCM in `pcm` is valid when the level is above silence or

@@ -157,12 +157,11 @@ impl Stream {
     }
 
     fn send_rtcp(&self, datagram: &[u8], out: &mut dyn Outbox) {
-        let to = if self.rtcp_mux {
-            self.latch.destination()
-        } else {
-            self.latch.rtcp_destination()
-        };
-        if let Some(to) = to {
+        if self.rtcp_mux {
+            if let Some(to) = self.latch.destination() {
+                out.rtcp_muxed(self.key, to, datagram);
+            }
+        } else if let Some(to) = self.latch.rtcp_destination() {
             out.rtcp(self.key, to, datagram);
         }
     }

@@ -69,6 +69,11 @@ impl Receiver {
         });
     }
 
+    /// A packet of the stream that holds no sound.
+    pub fn no_sound(&mut self, seq: SeqExt) {
+        self.jitter.skip(seq);
+    }
+
     /// Another source speaks: nothing of the old one is of use.
     pub fn new_source(&mut self) {
         self.jitter.reset();

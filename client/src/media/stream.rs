@@ -15,7 +15,7 @@ use rtp_media::latch::{Decision, Latch};
 use rtp_media::rtp::{RtpPacket, write_header};
 use rtp_media::session::{RtpSession, SessionConfig, StreamStats, Verdict};
 use rtp_media::telephone_event;
-use rtp_media::units::{NtpTime, SampleRate};
+use rtp_media::units::{NtpTime, SampleRate, SeqExt};
 
 use super::MediaError;
 use super::plan::StreamPlan;
@@ -223,12 +223,11 @@ impl AudioStream {
         let payload_type = packet.payload_type();
         if let Some(clock) = clock_of(&self.plan.receive_events, payload_type) {
             let verdict = self.session.on_event_rtp(&packet, arrival);
-            if matches!(
-                verdict,
-                Verdict::Valid { .. } | Verdict::NewSource { .. } | Verdict::Restarted { .. }
-            ) {
+            if let Some(seq) = self.judged(verdict) {
                 self.keys
                     .on_packet(packet.payload(), packet.timestamp(), clock, arrival);
+                // Its number is one of the sound's: without this, each would count as a lost frame.
+                self.receiver.no_sound(seq);
             }
             return;
         }
@@ -244,20 +243,29 @@ impl AudioStream {
         if kind != self.receiver.kind() {
             self.session.set_receive_clock(kind.rtp_clock_rate());
         }
-        let seq = match self.session.on_rtp(&packet, arrival) {
-            Verdict::Valid { seq } => seq,
+        let verdict = self.session.on_rtp(&packet, arrival);
+        if let Some(seq) = self.judged(verdict)
+            && self.plan.receiving
+        {
+            self.receiver.take(&packet, kind, seq, arrival);
+        }
+    }
+
+    /// The packet's number, where it is of the stream; another source begins with empty buffers.
+    fn judged(&mut self, verdict: Verdict) -> Option<SeqExt> {
+        match verdict {
+            Verdict::Valid { seq } => Some(seq),
             Verdict::NewSource { seq } => {
                 self.receiver.new_source();
-                seq
+                self.keys.reset();
+                Some(seq)
             }
             Verdict::Restarted { seq } => {
                 self.receiver.restarted();
-                seq
+                self.keys.reset();
+                Some(seq)
             }
-            Verdict::Probation | Verdict::Jumped | Verdict::Collision | Verdict::Looped => return,
-        };
-        if self.plan.receiving {
-            self.receiver.take(&packet, kind, seq, arrival);
+            Verdict::Probation | Verdict::Jumped | Verdict::Collision | Verdict::Looped => None,
         }
     }
 

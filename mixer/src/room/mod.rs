@@ -24,8 +24,12 @@ use std::time::{Duration, Instant};
 pub trait Outbox {
     /// Sends an RTP packet from the leg's RTP port.
     fn rtp(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8]);
-    /// Sends an RTCP packet; from the RTP port when muxed.
+    /// Sends an RTCP packet from the leg's RTCP port.
     fn rtcp(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8]);
+    /// Sends an RTCP packet from the leg's RTP port, whether or not it has another (RFC 5761 §3).
+    fn rtcp_muxed(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8]) {
+        self.rtcp(leg, to, packet);
+    }
 }
 
 /// Which of a leg's ports a datagram came to.

@@ -19,6 +19,7 @@
 //! | gap in the sequence, already held for that long | passed over | none |
 //! | gap in the sequence, lag under the target | `Hold` | grows |
 //! | gap in the sequence otherwise | [`Pull::Lost`] | none |
+//! | numbers of packets without audio ([`JitterBuffer::skip`]) | passed over, silent | none |
 //! | gap in the timestamps alone (DTX) | passed over as soon as the next frame's lag reaches the target | resets |
 //!
 //! Deliberately absent: decoding, time-scale modification (the consumer blends what `shorten` takes away), and more
@@ -238,6 +239,12 @@ impl JitterBuffer {
         Inserted::Queued
     }
 
+    /// A packet of the stream that carries no audio (telephone event, comfort noise): its number is neither lost nor
+    /// awaited, and what it stands in for is silence.
+    pub fn skip(&mut self, seq: SeqExt) {
+        self.play.skip(seq);
+    }
+
     /// Forgets the stream and its history (new source, restarted sequence); counters stay.
     pub fn reset(&mut self) {
         self.ring.clear();
@@ -309,7 +316,7 @@ impl JitterBuffer {
             self.play.pass(&front);
         }
         if let Some(next) = self.play.next().filter(|next| *next < oldest) {
-            self.stats.lost += oldest.0 - next.0;
+            self.stats.lost += oldest.0 - next.0 - self.play.skipped_before(oldest);
             self.play.skip_to(oldest);
         }
     }

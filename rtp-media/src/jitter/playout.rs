@@ -34,6 +34,8 @@ pub(super) struct Playout {
     begun: bool,
     /// One bit for each number before `next`, the nearest lowest: it was played.
     played: u64,
+    /// One bit for each number from `next` on, the nearest lowest: it carries no audio.
+    skipped: u64,
     /// Ticks given out without moving on, since the last frame.
     credit: i64,
     /// Ticks concealed in a row.
@@ -79,6 +81,7 @@ impl Playout {
             playing: false,
             begun: false,
             played: 0,
+            skipped: 0,
             credit: 0,
             run: 0,
             starved: false,
@@ -114,6 +117,8 @@ impl Playout {
     /// A frame was stored.
     pub fn expect(&mut self, slot: &Slot) {
         if !self.begun && self.next.is_none_or(|next| slot.seq < next) {
+            let back = self.next.map_or(64, |next| next.0 - slot.seq.0);
+            self.skipped = if back < 64 { self.skipped << back } else { 0 };
             self.next = Some(slot.seq);
             self.cursor = slot.ts;
         }
@@ -133,8 +138,35 @@ impl Playout {
         if let Some(next) = self.next.filter(|next| *next < seq) {
             let by = seq.0 - next.0;
             self.played = if by < 64 { self.played << by } else { 0 };
+            self.skipped = if by < 64 { self.skipped >> by } else { 0 };
             self.next = Some(seq);
             self.begun = true;
+        }
+    }
+
+    /// The packet of this number carries no audio. What lies before the first frame, or further ahead than the ring
+    /// holds, is nothing to remember.
+    pub fn skip(&mut self, seq: SeqExt) {
+        let ahead = self.next.and_then(|next| seq.0.checked_sub(next.0));
+        if let Some(ahead) = ahead.filter(|ahead| *ahead < 64) {
+            self.skipped |= 1 << ahead;
+        }
+    }
+
+    /// How many of the numbers from `next` to before `seq` carry no audio.
+    pub fn skipped_before(&self, seq: SeqExt) -> u64 {
+        let span = self.next.map_or(0, |next| seq.0.saturating_sub(next.0));
+        let within = if span < 64 { (1 << span) - 1 } else { u64::MAX };
+        u64::from((self.skipped & within).count_ones())
+    }
+
+    /// Moves over the numbers at hand that carry no audio; the sender was silent meanwhile.
+    fn pass_skipped(&mut self) {
+        let count = u64::from(self.skipped.trailing_ones());
+        if let Some(next) = self.next.filter(|_| count > 0) {
+            self.skip_to(next.plus(count));
+            self.silent = true;
+            self.starved = false;
         }
     }
 
@@ -201,6 +233,7 @@ impl JitterBuffer {
     fn step(&mut self, now: Instant, need: u32) -> Step {
         self.enforce_cap(now);
         loop {
+            self.play.pass_skipped();
             let front = self
                 .play
                 .next
@@ -212,7 +245,7 @@ impl JitterBuffer {
             let lag = self.lag(front.ts, now);
             // Nothing waits for the sake of more delay once it waited that long.
             let patient = waited < self.max_delay() - self.tick();
-            let missing = front.seq.0 - next.0;
+            let missing = front.seq.0 - next.0 - self.play.skipped_before(front.seq);
             let gap = front.ts - self.play.cursor;
             if !self.play.playing || (missing == 0 && gap > 0) {
                 // A beginning, or the end of a silence: the moment to set the delay right.
@@ -343,8 +376,11 @@ impl JitterBuffer {
         let frame = self.play.duration.max(1);
         let duration = u32::try_from(gap).unwrap_or(u32::MAX).min(frame);
         // RFC 6716 §2.1.7: a packet carries the FEC of the frame right before it, of its own length.
-        let adjacent = missing == 1 && i64::from(duration) == gap && duration == frame;
-        self.play.skip_to(SeqExt(front.seq.0 - missing + 1));
+        let follows = self.play.next.is_some_and(|next| next.plus(1) == front.seq);
+        let adjacent = follows && i64::from(duration) == gap && duration == frame;
+        if let Some(next) = self.play.next {
+            self.play.skip_to(next.plus(1));
+        }
         self.play.cursor += i64::from(duration);
         self.stats.lost += 1;
         self.play.lose(1);

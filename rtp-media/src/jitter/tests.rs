@@ -87,6 +87,12 @@ impl Bench {
             let mut words = line.split_whitespace();
             let ms: u64 = words.next().unwrap().parse().unwrap();
             match words.next().unwrap() {
+                // Packets without audio: telephone events, comfort noise.
+                "event" => {
+                    for word in words {
+                        self.buffer.skip(SeqExt(0x1_fffe + word.parse::<u64>().unwrap()));
+                    }
+                }
                 "in" => {
                     for word in words {
                         let (word, silent) =
@@ -251,6 +257,53 @@ fn dtx_gaps_are_silence_and_not_loss() {
     );
     let stats = bench.buffer.stats();
     assert_eq!((stats.lost, stats.concealed, stats.late), (0, 0, 0));
+}
+
+#[test]
+fn packets_without_audio_are_neither_lost_nor_concealed() {
+    let mut bench = Bench::new(20);
+    bench.play_cleanly(1, 3);
+    bench.run(
+        "  75 event 4
+           80 tick = silence
+           85 event 6
+          100 tick = silence
+          105 event 5
+          120 tick = silence
+          125 in 7@7
+          140 tick = 7
+          145 in 8@8
+          160 tick = 8",
+    );
+    let stats = bench.buffer.stats();
+    assert_eq!((stats.lost, stats.concealed, stats.late), (0, 0, 0));
+}
+
+#[test]
+fn a_lost_frame_before_a_packet_without_audio_is_still_lost() {
+    let mut bench = Bench::new(20);
+    bench.play_cleanly(1, 10);
+    // 11 is lost, 12 and 13 are events, then sound again.
+    bench.run(
+        " 235 event 12
+          255 event 13",
+    );
+    let mut answers = Vec::new();
+    for seq in 14..20 {
+        bench.insert(seq, seq, false, 20 * seq - 5);
+        answers.extend(bench.tick(20 * seq));
+    }
+    // The packet behind an event holds no copy of what was before the event.
+    assert!(
+        answers.iter().all(|answer| !answer.starts_with("fec")),
+        "{answers:?}"
+    );
+    let played: Vec<u64> = answers.iter().filter_map(|answer| answer.parse().ok()).collect();
+    assert!(
+        played.len() >= 3 && played.iter().copied().eq((14..).take(played.len())),
+        "{answers:?}"
+    );
+    assert_eq!(bench.buffer.stats().lost, 1);
 }
 
 #[test]

@@ -85,7 +85,7 @@ pub enum Verdict {
     Jumped,
     /// Carries our own SSRC: drop. We chose another one, and [`RtpSession::poll_rtcp`] has a BYE to send.
     Collision,
-    /// Carries our SSRC again so soon that it must be our own stream looped back: drop.
+    /// Carries our SSRC again so soon that it must be our own stream looped back, or names us as a contributor: drop.
     Looped,
 }
 
@@ -422,6 +422,10 @@ impl RtpSession {
         let ssrc = packet.ssrc();
         if ssrc == self.sending.ssrc {
             return self.collide(arrival);
+        }
+        // RFC 3550 §8.2: a mixer that names us as a contributor sends our own stream back.
+        if packet.csrcs().any(|csrc| csrc == self.sending.ssrc) {
+            return Verdict::Looped;
         }
         if let Some(source) = self.source.as_mut().filter(|source| source.ssrc == ssrc) {
             if let Some(candidate) = &mut self.candidate {

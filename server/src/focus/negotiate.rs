@@ -170,7 +170,8 @@ impl Negotiation {
             AudioFormat::pcmu(),
             AudioFormat::pcma(),
         ];
-        local.rtcp_port = ports.rtcp;
+        // A leg whose RTCP port was given up takes RTCP at its RTP port, muxed or not (RFC 3605 §2.1).
+        local.rtcp_port = ports.rtcp.or(Some(ports.rtp));
         local.prefer_local = false;
         local
     }

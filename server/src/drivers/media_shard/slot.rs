@@ -259,7 +259,7 @@ impl Sockets<'_> {
             count(&self.counters.send_drops, 1);
             return;
         };
-        // RFC 5761 §3: muxed RTCP leaves from the RTP port.
+        // Without a port of its own, RTCP was signalled for the RTP port (`a=rtcp`).
         let (socket, local) = match &sockets.rtcp {
             Some((socket, address)) if rtcp => (socket, *address),
             _ => (&sockets.rtp, sockets.rtp_address),
@@ -283,5 +283,40 @@ impl Outbox for Sockets<'_> {
 
     fn rtcp(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8]) {
         self.send(leg, to, packet, true);
+    }
+
+    fn rtcp_muxed(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8]) {
+        self.send(leg, to, packet, false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The port that a report came from.
+    fn source(send: impl FnOnce(&mut Sockets<'_>, SocketAddr), with_rtcp: bool) -> (u16, u16) {
+        let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let leg = LegSockets::bind("127.0.0.1".parse().unwrap(), with_rtcp).unwrap();
+        let rtp = leg.rtp_address.port();
+        let ports = [(LegKey(1), Box::new(leg))];
+        let mut out = Sockets {
+            ports: &ports,
+            counters: &ShardCounters::default(),
+            tap: None,
+            private_only: true,
+        };
+        send(&mut out, peer.local_addr().unwrap());
+        (peer.recv_from(&mut [0; 16]).unwrap().1.port(), rtp)
+    }
+
+    #[test]
+    fn muxed_reports_leave_from_the_rtp_port_also_when_the_leg_still_has_another() {
+        let (from, rtp) = source(|out, to| out.rtcp_muxed(LegKey(1), to, b"report"), true);
+        assert_eq!(from, rtp);
+        let (from, rtp) = source(|out, to| out.rtcp(LegKey(1), to, b"report"), true);
+        assert_eq!(from, rtp + 1);
+        let (from, rtp) = source(|out, to| out.rtcp(LegKey(1), to, b"report"), false);
+        assert_eq!(from, rtp);
     }
 }

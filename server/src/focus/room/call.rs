@@ -326,6 +326,10 @@ impl Room {
             MediaCommand::Update { leg: id, update }
         } else {
             leg.in_mix = true;
+            if let Some(ports) = leg.ports.as_mut().filter(|_| audio.rtcp_mux) {
+                // The leg is built without its RTCP port; a later agreement without rtcp-mux names the RTP port.
+                ports.rtcp = None;
+            }
             let config = mixing::leg_config(id, audio, self.setup.limits.opus, &mut self.rng);
             MediaCommand::Add {
                 leg: id,

@@ -87,11 +87,11 @@ pub(super) fn audio(section: &AudioSection<'_>) -> MediaDescription {
         put("maxptime", Some(maxptime.to_string()));
     }
     put(section.direction.as_str(), None);
-    // RFC 3605 §2.1: only needed where RTCP is not on the next port.
-    if let Some(port) = local
-        .rtcp_port
-        .filter(|port| Some(*port) != local.rtp_port.checked_add(1))
-    {
+    // RFC 3605 §2.1: only needed where RTCP is neither on the next port nor muxed.
+    if let Some(port) = local.rtcp_port.filter(|port| {
+        let muxed = section.rtcp_mux && *port == local.rtp_port;
+        !muxed && Some(*port) != local.rtp_port.checked_add(1)
+    }) {
         put("rtcp", Some(port.to_string()));
     }
     if section.rtcp_mux {

@@ -12,7 +12,9 @@ use crate::sdp::crypto::Crypto;
 use crate::sdp::model::{Connection, MediaDescription, SessionDescription};
 use crate::sdp::opus::OpusParams;
 
-/// Packet lengths in ms that the media path sends.
+/// Packet lengths in ms that the media path sends. The media clock ticks at 20 ms, so packets of 10 ms leave in
+/// pairs: they are sent only to a peer that takes nothing longer (`maxptime`). To `ptime`, which is a wish
+/// (RFC 8866 §6.4), we answer 20, which every receiver takes (RFC 3551 §4.2).
 const PACKET_LENGTHS: [u8; 4] = [10, 20, 40, 60];
 
 /// Packet length where nobody asks for one (RFC 3551 §4.2).
@@ -340,7 +342,7 @@ fn remote_rtcp(line: &MediaDescription, ip: Option<IpAddr>, rtcp_mux: bool) -> O
 /// that is under its `minptime`.
 fn packet_length(line: &MediaDescription, opus_minptime: Option<u8>, ours: Option<u8>) -> u8 {
     let wanted = line.ptime().or(ours).unwrap_or(DEFAULT_PTIME);
-    let most = wanted.min(line.maxptime().unwrap_or(u8::MAX));
+    let most = wanted.max(DEFAULT_PTIME).min(line.maxptime().unwrap_or(u8::MAX));
     let least = line.minptime().max(opus_minptime).unwrap_or(0);
     let [shortest, .., longest] = PACKET_LENGTHS;
     let fitting = PACKET_LENGTHS

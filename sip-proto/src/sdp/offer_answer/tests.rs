@@ -529,12 +529,13 @@ fn answers_without_rtpmap_mean_what_was_offered() {
 fn packet_lengths() {
     for (lines, expected) in [
         ("", 20),
-        ("a=ptime:10\n", 10),
+        ("a=ptime:10\n", 20),
+        ("a=ptime:10\na=maxptime:10\n", 10),
         ("a=ptime:20.0\n", 20),
         ("a=ptime:30\n", 20),
         ("a=ptime:60\n", 60),
         ("a=ptime:240\n", 60),
-        ("a=ptime:5\n", 10),
+        ("a=ptime:5\n", 20),
         ("a=ptime:0\n", 20),
         ("a=ptime:soon\n", 20),
         ("a=ptime:40\na=maxptime:20\n", 20),
