@@ -253,6 +253,14 @@ fn exit_in_time() {
     });
 }
 
+/// A closed terminal ends no meeting, and there is nothing to read again: the configuration is read at the start.
+async fn ignore(hangup: &mut Signal) {
+    while hangup.recv().await.is_some() {
+        tracing::info!("SIGHUP is ignored; SIGTERM ends the server");
+    }
+    std::future::pending().await
+}
+
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
@@ -272,7 +280,7 @@ impl Signals {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
+            () = ignore(&mut self.hangup) => "SIGHUP",
         }
     }
 }

@@ -70,6 +70,7 @@ pub fn endpoint(config: &Config) -> EndpointConfig {
             .meetings
             .max_members
             .saturating_mul(config.meetings.max_rooms),
+        screened: true,
         ..EndpointConfig::default()
     }
 }

@@ -297,6 +297,8 @@ impl Phone {
             Event::Subscription { subscription, event } => self.on_subscription(subscription, event, now),
             Event::Response { tx, response } => self.on_response(tx, Some(response), now),
             Event::Timeout { tx } => self.on_response(tx, None, now),
+            // Only an endpoint that screens reports it.
+            Event::Arrival { .. } => {}
         }
     }
 

@@ -271,6 +271,9 @@ impl Signalling {
             }
             FocusOutput::LookUp { id, realm, user } => self.look_up(id, realm, user),
             FocusOutput::Record(record) => self.store.record(record),
+            FocusOutput::Conduct { flow, conduct } => {
+                tracing::debug!(remote = %flow.remote, ?conduct, "conduct");
+            }
             FocusOutput::ApiReply { id, reply } => self.reply(id, reply),
             FocusOutput::ShutDown => self.books.rooms_are_gone = true,
         }

@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use sip_proto::digest::{Algorithm, Policy, Refusal, Verifier};
+use sip_proto::digest::{Algorithm, NonceStanding, Policy, Refusal, Verifier};
 use sip_proto::headers::Authorization;
 use sip_proto::message::{HeaderName, Headers, Request, StatusCode};
 use sip_proto::uri::Uri;
@@ -47,6 +47,8 @@ pub enum Verdict {
     LookUp(Box<Authorization>),
     /// Stay out.
     Refuse(Rejection),
+    /// User or password is wrong: stay out, and it is counted against the sender.
+    Wrong(Rejection),
 }
 
 impl Gate {
@@ -79,9 +81,15 @@ impl Gate {
                     .readable::<Authorization>(&HeaderName::Authorization)
                     .into_iter()
                     .find(|auth| auth.realm == *realm);
-                match ours {
-                    Some(auth) => Verdict::LookUp(Box::new(auth)),
-                    None => Verdict::Refuse(self.challenge(false, now)),
+                let Some(auth) = ours else {
+                    return Verdict::Refuse(self.challenge(source, false, now));
+                };
+                // Before the account is looked up: a flood of made-up credentials costs one hash each.
+                match self.verifier.inspect(&auth, &mark(source), now) {
+                    NonceStanding::Given | NonceStanding::GivenToAnother => Verdict::LookUp(Box::new(auth)),
+                    NonceStanding::Expired | NonceStanding::Foreign => {
+                        Verdict::Refuse(self.challenge(source, true, now))
+                    }
                 }
             }
         }
@@ -92,6 +100,7 @@ impl Gate {
         &mut self,
         request: &Request,
         auth: &Authorization,
+        source: IpAddr,
         account: Option<&Account>,
         now: Instant,
     ) -> Verdict {
@@ -111,13 +120,19 @@ impl Gate {
                 display: account.display.clone(),
             }),
             (Ok(()), None) | (Err(Refusal::Password), _) => {
-                Verdict::Refuse(Rejection::new(StatusCode::FORBIDDEN))
+                Verdict::Wrong(Rejection::new(StatusCode::FORBIDDEN))
             }
             (Err(Refusal::Uri), _) => Verdict::Refuse(
                 Rejection::new(StatusCode::BAD_REQUEST).warn(399, "the digest is for another URI"),
             ),
-            (Err(refusal), _) => Verdict::Refuse(self.challenge(refusal.is_stale(), now)),
+            (Err(refusal), _) => Verdict::Refuse(self.challenge(source, refusal.is_stale(), now)),
         }
+    }
+
+    /// Whether these credentials prove that their sender receives what is sent to `source`: they carry a nonce
+    /// that went there.
+    pub fn proves_address(&self, auth: &Authorization, source: IpAddr, now: Instant) -> bool {
+        self.verifier.inspect(auth, &mark(source), now) == NonceStanding::Given
     }
 
     /// The realm of the accounts.
@@ -125,15 +140,23 @@ impl Gate {
         &self.verifier.policy().realm
     }
 
-    fn challenge(&mut self, stale: bool, now: Instant) -> Rejection {
+    fn challenge(&mut self, source: IpAddr, stale: bool, now: Instant) -> Rejection {
         let mut headers = Headers::new();
-        for challenge in self.verifier.challenges(stale, now) {
+        for challenge in self.verifier.challenges_to(&mark(source), stale, now) {
             headers.push(HeaderName::WwwAuthenticate, challenge);
         }
         Rejection {
             status: StatusCode::UNAUTHORIZED,
             headers,
         }
+    }
+}
+
+/// What a nonce is marked with: the address without the port, which a NAT may change.
+fn mark(source: IpAddr) -> Vec<u8> {
+    match source.to_canonical() {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
     }
 }
 

@@ -6,10 +6,10 @@
 use std::time::Instant;
 
 use sip_proto::endpoint::{
-    Body, ClientTx, Endpoint, EndpointError, NotifyState, ServerTx, SessionId, SubscriptionId,
+    Body, ClientTx, Endpoint, EndpointError, Flow, NotifyState, ServerTx, SessionId, SubscriptionId,
 };
 use sip_proto::headers::Reason;
-use sip_proto::message::{Headers, Method, Response, StatusCode};
+use sip_proto::message::{Headers, Method, Request, Response, StatusCode};
 
 use super::io::FocusInput;
 
@@ -64,6 +64,33 @@ pub enum SipCommand {
         /// Warning, Retry-After and the like.
         headers: Headers,
     },
+    /// Go on with a request for which nothing was kept so far.
+    TakeIn {
+        /// The request.
+        request: Box<Request>,
+        /// Where it came from.
+        flow: Flow,
+    },
+    /// Refuse such a request and keep nothing.
+    TurnAway {
+        /// The request.
+        request: Box<Request>,
+        /// Where it came from.
+        flow: Flow,
+        /// 300 to 699.
+        status: StatusCode,
+        /// Challenges, Retry-After and the like.
+        headers: Headers,
+    },
+    /// Answer such a request and keep nothing.
+    AnswerArrival {
+        /// The request.
+        request: Box<Request>,
+        /// Where it came from.
+        flow: Flow,
+        /// The answer.
+        response: Response,
+    },
     /// Answer any other request.
     Respond {
         /// The request.
@@ -91,6 +118,11 @@ pub enum SipCommand {
         status: StatusCode,
         /// Retry-After, Allow-Events and the like.
         headers: Headers,
+    },
+    /// End a subscription with a NOTIFY without a document.
+    Release {
+        /// The subscription.
+        subscription: SubscriptionId,
     },
     /// Send a NOTIFY.
     Notify {
@@ -168,8 +200,11 @@ impl SipCommand {
             Self::AcceptSubscription { subscription, .. } | Self::RejectSubscription { subscription, .. } => {
                 About::Subscription(*subscription)
             }
-            Self::Notify { subscription, .. } => About::Notice(*subscription),
-            Self::Respond { .. } => About::Nobody,
+            Self::Notify { subscription, .. } | Self::Release { subscription } => About::Notice(*subscription),
+            Self::Respond { .. }
+            | Self::TakeIn { .. }
+            | Self::TurnAway { .. }
+            | Self::AnswerArrival { .. } => About::Nobody,
         }
     }
 
@@ -205,6 +240,18 @@ impl SipCommand {
             } => {
                 endpoint.refuse(session, status, headers, now)?;
             }
+            Self::TakeIn { request, flow } => endpoint.take_in(*request, flow, now),
+            Self::TurnAway {
+                request,
+                flow,
+                status,
+                headers,
+            } => endpoint.refuse_arrival(&request, status, &headers, flow),
+            Self::AnswerArrival {
+                request,
+                flow,
+                response,
+            } => endpoint.answer_arrival(&request, response, flow),
             Self::Respond { tx, response } => endpoint.respond(tx, response, now)?,
             Self::Probe { session } => {
                 let tx = endpoint.request_in_dialog(session, Method::Options, Headers::new(), None, now)?;
@@ -222,6 +269,10 @@ impl SipCommand {
                 headers,
             } => {
                 endpoint.reject_subscription(subscription, status, headers, now)?;
+            }
+            Self::Release { subscription } => {
+                let reason = "noresource".to_owned();
+                endpoint.notify(subscription, NotifyState::Terminated { reason }, None, now)?;
             }
             Self::Notify {
                 subscription,

@@ -23,7 +23,7 @@ use super::command::SipCommand;
 use super::directory::Standing;
 use super::focus::{Focus, Stage};
 use super::ids::{LookupId, RoomId};
-use super::io::FocusOutput;
+use super::io::{Conduct, FocusOutput};
 use super::limits;
 use super::meetings::Opening;
 use super::names::RoomName;
@@ -55,17 +55,62 @@ pub(super) struct Waiting {
 }
 
 impl Focus {
+    /// A request for which nothing is kept yet. Who can be refused at once is refused without a transaction, so
+    /// that strangers cost no memory and get one answer for each request (no retransmissions to an address that
+    /// nobody has proved to be theirs); everybody else is taken in and arrives again.
+    pub(super) fn at_the_porch(&mut self, request: Request, flow: Flow, now: Instant) {
+        let new_work = matches!(request.method, Method::Invite | Method::Subscribe);
+        if self.stage != Stage::Open && new_work {
+            return self.turn_away(request, flow, Rejection::unavailable());
+        }
+        let open = self.is_open(&request);
+        match self.gate.screen(&request, flow.remote.ip(), open, now) {
+            Verdict::Refuse(rejection) | Verdict::Wrong(rejection) => self.turn_away(request, flow, rejection),
+            Verdict::Pass(_) if request.method == Method::Options => match self.options(&request, &flow, now) {
+                Ok(response) => self.sip(SipCommand::AnswerArrival {
+                    request: Box::new(request),
+                    flow,
+                    response,
+                }),
+                Err(rejection) => self.turn_away(request, flow, rejection),
+            },
+            Verdict::Pass(_) | Verdict::LookUp(_) => self.sip(SipCommand::TakeIn {
+                request: Box::new(request),
+                flow,
+            }),
+        }
+    }
+
+    fn turn_away(&mut self, request: Request, flow: Flow, rejection: Rejection) {
+        let Rejection { status, headers } = rejection;
+        tracing::debug!(method = %request.method, status = status.code(), remote = %flow.remote, "turned away");
+        self.sip(SipCommand::TurnAway {
+            request: Box::new(request),
+            flow,
+            status,
+            headers,
+        });
+    }
+
+    /// Whoever asks what this server can do needs no account; whoever asks about a room does.
+    fn is_open(&self, request: &Request) -> bool {
+        request.method == Method::Options
+            && matches!(self.target(&request.uri), Target::Server | Target::Factory { .. })
+    }
+
+    fn conduct(&mut self, flow: Flow, conduct: Conduct) {
+        self.push(FocusOutput::Conduct { flow, conduct });
+    }
+
     /// A request from outside any dialog.
     pub(super) fn arrive(&mut self, door: Door, request: Request, flow: Flow, now: Instant) {
         if self.stage != Stage::Open && !matches!(door, Door::Other(_)) {
             return self.refuse(door, &request, Rejection::unavailable());
         }
-        // Whoever asks what this server can do needs no account; whoever asks about a room does.
-        let open = request.method == Method::Options
-            && matches!(self.target(&request.uri), Target::Server | Target::Factory { .. });
+        let open = self.is_open(&request);
         match self.gate.screen(&request, flow.remote.ip(), open, now) {
             Verdict::Pass(caller) => self.admitted(door, &request, &flow, &caller, now),
-            Verdict::Refuse(rejection) => self.refuse(door, &request, rejection),
+            Verdict::Refuse(rejection) | Verdict::Wrong(rejection) => self.refuse(door, &request, rejection),
             Verdict::LookUp(auth) => {
                 if self.waiting.len() >= limits::MAX_PENDING_LOOKUPS {
                     return self.refuse(door, &request, Rejection::unavailable());
@@ -105,9 +150,23 @@ impl Focus {
         else {
             return;
         };
-        match self.gate.judge(&request, &auth, account, now) {
-            Verdict::Pass(caller) => self.admitted(door, &request, &flow, &caller, now),
+        let source = flow.remote.ip();
+        let proved = self.gate.proves_address(&auth, source, now);
+        match self.gate.judge(&request, &auth, source, account, now) {
+            Verdict::Pass(caller) => {
+                if proved {
+                    self.conduct(flow, Conduct::Authenticated);
+                }
+                self.admitted(door, &request, &flow, &caller, now);
+            }
             Verdict::Refuse(rejection) => self.refuse(door, &request, rejection),
+            Verdict::Wrong(rejection) => {
+                // Under a false address nobody can answer a challenge: nobody is blamed for it.
+                if proved {
+                    self.conduct(flow, Conduct::WrongPassword);
+                }
+                self.refuse(door, &request, rejection);
+            }
             Verdict::LookUp(_) => {}
         }
     }

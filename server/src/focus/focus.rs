@@ -250,6 +250,7 @@ impl Focus {
             let reason = answers::bye_reason(LeaveReason::Failed);
             self.sip(SipCommand::Bye { session, reason });
         }
+        self.release_watchers(room);
         let reason = EndReason::MediaFailed;
         self.push(FocusOutput::Record(StoreRecord::MeetingEnded {
             room,
@@ -258,6 +259,15 @@ impl Focus {
         }));
         self.owed.remove(&room);
         self.room_ended(room, reason, now);
+    }
+
+    /// Tells everybody who watches a lost room that there is no more to see (RFC 6665 §4.2.2).
+    fn release_watchers(&mut self, room: RoomId) {
+        let watchers = self.subscriptions.iter().filter(|(_, of)| **of == room);
+        let watchers: Vec<SubscriptionId> = watchers.map(|(subscription, _)| *subscription).collect();
+        for subscription in watchers {
+            self.sip(SipCommand::Release { subscription });
+        }
     }
 
     /// A mailbox was full. New things are refused; what must not be lost waits for a retry.

@@ -3,7 +3,7 @@
 //! The signalling task feeds every endpoint event, room report, account and API request, then
 //! drains [`Focus::poll_output`](super::Focus::poll_output) to `None` and executes each output.
 
-use sip_proto::endpoint::{ClientTx, Event, SessionId, SubscriptionId};
+use sip_proto::endpoint::{ClientTx, Event, Flow, SessionId, SubscriptionId};
 
 use super::api::{ApiReply, ApiRequest};
 use super::command::SipCommand;
@@ -88,6 +88,15 @@ pub enum FocusInput {
     Shutdown,
 }
 
+/// What the focus saw somebody do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conduct {
+    /// Gave a right password.
+    Authenticated,
+    /// Gave a wrong one.
+    WrongPassword,
+}
+
 /// Out of the focus.
 #[derive(Debug)]
 pub enum FocusOutput {
@@ -119,6 +128,13 @@ pub enum FocusOutput {
     },
     /// Write to the event log.
     Record(StoreRecord),
+    /// How somebody behaved: for the protection against floods and guessing.
+    Conduct {
+        /// Who: proved to receive what is sent there.
+        flow: Flow,
+        /// What was seen.
+        conduct: Conduct,
+    },
     /// Answer an API request.
     ApiReply {
         /// The request.

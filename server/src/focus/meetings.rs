@@ -15,6 +15,7 @@ use super::names::{self, RoomName};
 use super::record::{EndReason, StoreRecord};
 use super::room::RoomSetup;
 use super::room_io::RoomInput;
+use super::settings::Admittance;
 
 /// What a new room is opened with.
 #[derive(Debug)]
@@ -238,7 +239,14 @@ impl Focus {
     }
 
     fn authorised(&self, name: &str, authority: &Authority, now: Instant) -> Result<RoomId, ApiRefusal> {
-        let room = self.find(name, now)?;
+        let found = self.find(name, now);
+        // With accounts a stranger must not learn which meetings there are: what it may not do is refused alike for
+        // names that live, that ended and that never were. On a local network everybody may list them anyway.
+        let hidden = self.settings.admittance == Admittance::Accounts && *authority != Authority::Administrator;
+        let room = match found {
+            Err(_) if hidden => return Err(ApiRefusal::NotAllowed),
+            found => found?,
+        };
         let entry = self.directory.get(room).ok_or(ApiRefusal::NoSuchMeeting)?;
         let allowed = match authority {
             Authority::Administrator => true,

@@ -19,6 +19,7 @@ use super::room_io::RoomInput;
 impl Focus {
     pub(super) fn sip_event(&mut self, event: Event, now: Instant) {
         match event {
+            Event::Arrival { request, flow } => self.at_the_porch(request, flow, now),
             Event::Request { tx, request, flow } => self.arrive(Door::Other(tx), request, flow, now),
             Event::Invite {
                 session,

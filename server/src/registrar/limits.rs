@@ -17,3 +17,7 @@ pub const DEFAULT_EXPIRES: Duration = Duration::from_secs(3_600);
 /// Shorter wishes are answered 423: a phone that registers more often than once a minute costs
 /// more than it gives. Phones behind a NAT should keep it open by other means.
 pub const MIN_EXPIRES: Duration = Duration::from_secs(60);
+
+/// Addresses-of-record of one user. Where no domains are configured any host in the request is ours, and without
+/// this bound one account could fill the table with made-up hosts. A machine has few names and addresses.
+pub const MAX_RECORDS_PER_USER: usize = 8;

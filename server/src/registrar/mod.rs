@@ -43,6 +43,8 @@ pub struct RegistrarSettings {
     pub max_contacts: usize,
     /// Addresses-of-record.
     pub max_records: usize,
+    /// Addresses-of-record of one user: the hosts by which a phone may call us.
+    pub max_records_per_user: usize,
 }
 
 impl Default for RegistrarSettings {
@@ -53,6 +55,7 @@ impl Default for RegistrarSettings {
             min_expires: limits::MIN_EXPIRES,
             max_contacts: limits::MAX_CONTACTS,
             max_records: limits::MAX_RECORDS,
+            max_records_per_user: limits::MAX_RECORDS_PER_USER,
         }
     }
 }
@@ -72,6 +75,8 @@ pub struct Registration {
 #[derive(Debug)]
 pub struct Registrar {
     settings: RegistrarSettings,
+    /// Records by user: one person under many hosts.
+    users: HashMap<String, usize>,
     records: HashMap<String, Vec<Binding>>,
     /// No binding ends before this.
     next_end: Option<Instant>,
@@ -82,6 +87,7 @@ impl Registrar {
     pub fn new(settings: RegistrarSettings) -> Self {
         Self {
             settings,
+            users: HashMap::new(),
             records: HashMap::new(),
             next_end: None,
         }
@@ -117,7 +123,7 @@ impl Registrar {
             .take(self.settings.max_contacts)
             .collect();
         if !bindings.is_empty() && self.records.len() < self.settings.max_records {
-            self.records.insert(aor.to_owned(), bindings);
+            self.keep(aor, bindings);
             self.reckon_next_end();
         }
     }
@@ -160,11 +166,15 @@ impl Registrar {
             return Vec::new();
         }
         let mut changed = Vec::new();
+        let users = &mut self.users;
         self.records.retain(|aor, bindings| {
             let before = bindings.len();
             bindings.retain(|binding| binding.until > now);
             if bindings.len() != before {
                 changed.push(aor.clone());
+            }
+            if bindings.is_empty() {
+                one_less(users, aor);
             }
             !bindings.is_empty()
         });
@@ -245,17 +255,27 @@ impl Registrar {
 
     fn commit(&mut self, aor: &str, mut bindings: Vec<Binding>) -> Result<(), Refusal> {
         if bindings.is_empty() {
-            self.records.remove(aor);
+            if self.records.remove(aor).is_some() {
+                one_less(&mut self.users, aor);
+            }
         } else {
-            if !self.records.contains_key(aor) && self.records.len() >= self.settings.max_records {
+            let full = self.records.len() >= self.settings.max_records
+                || self.users.get(user_of(aor)).copied().unwrap_or(0) >= self.settings.max_records_per_user;
+            if full && !self.records.contains_key(aor) {
                 return Err(Refusal::Full);
             }
             // RFC 3261 §20.10: a higher q is preferred.
             bindings.sort_by_key(|binding| std::cmp::Reverse(binding.contact.q()));
-            self.records.insert(aor.to_owned(), bindings);
+            self.keep(aor, bindings);
         }
         self.reckon_next_end();
         Ok(())
+    }
+
+    fn keep(&mut self, aor: &str, bindings: Vec<Binding>) {
+        if self.records.insert(aor.to_owned(), bindings).is_none() {
+            *self.users.entry(user_of(aor).to_owned()).or_insert(0) += 1;
+        }
     }
 
     fn reckon_next_end(&mut self) {
@@ -294,6 +314,20 @@ impl Registrar {
             Refusal::BadRequest | Refusal::NotFound => {}
         }
         response
+    }
+}
+
+/// The user part of a canonical address-of-record.
+fn user_of(aor: &str) -> &str {
+    aor.rsplit_once('@').map_or(aor, |(user, _)| user)
+}
+
+fn one_less(users: &mut HashMap<String, usize>, aor: &str) {
+    if let Some(count) = users.get_mut(user_of(aor)) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            users.remove(user_of(aor));
+        }
     }
 }
 

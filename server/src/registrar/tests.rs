@@ -252,3 +252,36 @@ fn an_address_of_record_of_another_scheme_is_refused() {
         assert_eq!(record.is_some(), status == 200, "{aor}");
     }
 }
+
+/// Where any host is ours, one user cannot fill the table with made-up ones; the others are not touched.
+#[test]
+fn one_user_has_a_bounded_number_of_addresses() {
+    let mut case = Case::new();
+    case.registrar = Registrar::new(RegistrarSettings {
+        max_records_per_user: 2,
+        ..RegistrarSettings::default()
+    });
+    let send = |case: &mut Case, user: &str, host: &str, expires: u32| {
+        case.cseq += 1;
+        let text = format!(
+            "REGISTER sip:{host} SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bKr{0}\r\nFrom: <sip:{user}@{host}>;tag=1\r\n\
+             To: <sip:{user}@{host}>\r\nCall-ID: c{0}\r\nCSeq: {0} REGISTER\r\nMax-Forwards: 70\r\n\
+             Contact: {CONTACT};expires={expires}\r\nContent-Length: 0\r\n\r\n",
+            case.cseq
+        );
+        let Ok(sip_proto::message::Message::Request(request)) = sip_proto::message::parse(text.as_bytes()) else {
+            panic!("{text}");
+        };
+        code(&case.registrar.register(&request, |_| true, case.now).0)
+    };
+    assert_eq!(send(&mut case, "ann", "a.example", 600), 200);
+    assert_eq!(send(&mut case, "ann", "b.example", 600), 200);
+    assert_eq!(send(&mut case, "ann", "c.example", 600), 503);
+    assert_eq!(send(&mut case, "bob", "c.example", 600), 200);
+    assert_eq!(send(&mut case, "ann", "a.example", 900), 200, "a refresh");
+    assert_eq!(send(&mut case, "ann", "b.example", 0), 200, "one given up");
+    assert_eq!(send(&mut case, "ann", "c.example", 600), 200, "so another fits");
+    case.now += Duration::from_secs(1000);
+    case.registrar.handle_timeout(case.now);
+    assert!(case.registrar.users.is_empty());
+}

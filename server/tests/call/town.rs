@@ -62,6 +62,7 @@ impl Town {
         let config = EndpointConfig {
             allow: policy::ALLOWED_METHODS.to_vec(),
             allow_events: vec!["conference".to_owned()],
+            screened: true,
             ..EndpointConfig::default()
         };
         Self {
@@ -409,7 +410,7 @@ impl Town {
                 self.focus.handle_input(FocusInput::Account { id, account }, now);
             }
             FocusOutput::Record(record) => self.records.push(record),
-            FocusOutput::ApiReply { .. } => {}
+            FocusOutput::ApiReply { .. } | FocusOutput::Conduct { .. } => {}
             FocusOutput::ShutDown => self.shut_down = true,
         }
     }

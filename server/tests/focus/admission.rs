@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use meet_server::focus::io::{FocusInput, FocusOutput};
+use meet_server::focus::command::SipCommand;
+use meet_server::focus::io::{Conduct, FocusInput, FocusOutput};
 use meet_server::focus::settings::{Admittance, FocusSettings};
 use meet_server::registrar::Account;
 use sip_proto::digest::{Algorithm, Credentials, authorize, ha1, strongest};
@@ -10,7 +11,7 @@ use sip_proto::endpoint::{ServerTx, SessionEvent, SessionId};
 use sip_proto::ids::IdSource;
 use sip_proto::message::{HeaderName, Headers, Request};
 
-use crate::house::{House, OFFER, flow, lan, request};
+use crate::house::{House, OFFER, flow, flow_from, lan, request};
 
 const BLUE: &str = "sip:blue@192.168.1.1:5060";
 const FACTORY: &str = "sip:create@192.168.1.1:5060";
@@ -93,6 +94,55 @@ fn a_right_answer_comes_in_and_lends_its_name() {
         text.contains("Ann Account") && text.contains("account: Some(\"ann\")"),
         "{text}"
     );
+}
+
+/// What a request without credentials, or with made-up ones, costs: one stateless answer.
+#[test]
+fn strangers_are_turned_away_before_anything_is_kept() {
+    let mut house = house(false);
+    house.answers_lookups = false;
+    for method in ["INVITE", "SUBSCRIBE", "REGISTER", "OPTIONS"] {
+        let request = call(method, BLUE, "<sip:ann@192.168.1.1>");
+        let SipCommand::TurnAway { status, headers, .. } = house.arrival(request.clone(), flow()) else {
+            panic!("{method} was let in")
+        };
+        assert_eq!(status.code(), 401);
+        let genuine = with_answer(&request, &headers, "ann", "secret");
+        let mut forged = with_answer(&request, &headers, "ann", "secret");
+        let auth = forged.headers.get(&HeaderName::Authorization).unwrap();
+        let auth = auth.replacen("nonce=\"0", "nonce=\"1", 1);
+        forged.headers.set(HeaderName::Authorization, auth);
+        let SipCommand::TurnAway { status, headers, .. } = house.arrival(forged.clone(), flow()) else {
+            panic!("{method} with a forged nonce was let in")
+        };
+        assert_eq!(status.code(), 401);
+        assert!(headers.get(&HeaderName::WwwAuthenticate).unwrap().contains("stale=true"));
+        assert!(house.lookups.is_empty(), "{method}: the account was looked up");
+        let back = house.arrival(genuine, flow());
+        assert!(matches!(back, SipCommand::TakeIn { .. }), "{method}: {back:?}");
+    }
+    assert!(house.rooms.is_empty());
+    let open = call("OPTIONS", "sip:192.168.1.1:5060", "<sip:ann@192.168.1.1>");
+    let answer = house.arrival(open, flow());
+    assert!(matches!(answer, SipCommand::AnswerArrival { ref response, .. } if response.status.code() == 200));
+}
+
+/// A wrong password is blamed on a sender who received our challenge, and on nobody else.
+#[test]
+fn only_who_received_the_challenge_is_blamed() {
+    let elsewhere = flow_from("192.168.1.77:5060");
+    for (password, from, conduct) in [
+        ("secret", flow(), vec![Conduct::Authenticated]),
+        ("guess", flow(), vec![Conduct::WrongPassword]),
+        ("guess", elsewhere, vec![]),
+        ("secret", elsewhere, vec![]),
+    ] {
+        let mut house = house(false);
+        let invite = call("INVITE", FACTORY, "<sip:ann@192.168.1.1>");
+        let challenge = challenge_of(&mut house, &invite);
+        house.invite_as(with_answer(&invite, &challenge, "ann", password), from);
+        assert_eq!(house.conduct, conduct, "{password} from {}", from.remote);
+    }
 }
 
 #[test]

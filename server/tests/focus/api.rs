@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use meet_server::focus::api::{ApiRefusal, ApiReply, ApiRequest, Authority, ParticipantStatus};
 use meet_server::focus::ids::LegId;
+use meet_server::focus::settings::{Admittance, FocusSettings};
 use sip_proto::message::HeaderName;
 
-use crate::house::{House, OFFER, flow, request};
+use crate::house::{House, OFFER, flow, lan, request};
 
 const BLUE: &str = "sip:blue@192.168.1.1:5060";
 
@@ -77,6 +78,41 @@ fn what_is_not_there_is_refused() {
         house.api(remove),
         ApiReply::Refused(ApiRefusal::NoSuchParticipant)
     );
+}
+
+/// With accounts, what a stranger may not do is refused alike for every name, so that names cannot be tried out.
+#[test]
+fn a_stranger_learns_no_names() {
+    let mut house = House::new(FocusSettings {
+        admittance: Admittance::Accounts,
+        ..lan()
+    });
+    let create = ApiRequest::Create {
+        name: Some("blue".into()),
+        subject: None,
+    };
+    let ApiReply::Created { token, .. } = house.api(create) else {
+        panic!()
+    };
+    let refused = ApiReply::Refused(ApiRefusal::NotAllowed);
+    for name in ["blue", "green", "no name"] {
+        for authority in [Authority::None, Authority::Token("guess".into())] {
+            let name = name.to_owned();
+            let mute = ApiRequest::Mute {
+                name: name.clone(),
+                leg: LegId(1),
+                muted: true,
+                authority: authority.clone(),
+            };
+            assert_eq!(house.api(mute), refused, "{name}");
+            assert_eq!(house.api(ApiRequest::End { name, authority }), refused);
+        }
+    }
+    let end = |authority| ApiRequest::End {
+        name: "blue".into(),
+        authority,
+    };
+    assert_eq!(house.api(end(Authority::Token(token))), ApiReply::Done);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use meet_server::focus::Focus;
 use meet_server::focus::api::{ApiReply, ApiRequest};
 use meet_server::focus::command::SipCommand;
 use meet_server::focus::ids::{ApiId, RoomId};
-use meet_server::focus::io::{FocusInput, FocusOutput};
+use meet_server::focus::io::{Conduct, FocusInput, FocusOutput};
 use meet_server::focus::record::StoreRecord;
 use meet_server::focus::room::Room;
 use meet_server::focus::room_io::{MediaCommand, RoomInput, RoomOutput};
@@ -42,6 +42,7 @@ pub struct House {
     pub lookups: Vec<FocusOutput>,
     /// Lookups are answered at once.
     pub answers_lookups: bool,
+    pub conduct: Vec<Conduct>,
     next: u64,
 }
 
@@ -99,6 +100,7 @@ impl House {
             full: false,
             lookups: Vec::new(),
             answers_lookups: true,
+            conduct: Vec::new(),
             next: 0,
         }
     }
@@ -142,6 +144,12 @@ impl House {
         );
         let sdp = ["Content-Type: application/sdp"];
         self.invite_as(request("INVITE", uri, &from, &sdp, OFFER), flow())
+    }
+
+    /// A request that nothing is kept for yet; the one command that it comes to.
+    pub fn arrival(&mut self, request: Request, flow: Flow) -> SipCommand {
+        self.give(FocusInput::Sip(Event::Arrival { request, flow }));
+        self.sip.pop_back().expect("a command")
     }
 
     pub fn session(&mut self, session: SessionId, event: SessionEvent) {
@@ -344,6 +352,7 @@ impl House {
             }
             output @ FocusOutput::LookUp { .. } => self.lookups.push(output),
             FocusOutput::Record(record) => self.records.push(record),
+            FocusOutput::Conduct { conduct, .. } => self.conduct.push(conduct),
             FocusOutput::ApiReply { id, reply } => self.replies.push((id, reply)),
             FocusOutput::ShutDown => self.shut_down = true,
         }

@@ -12,7 +12,7 @@ mod server;
 
 pub use algorithm::{Algorithm, Ha1, ha1};
 pub use client::{Client, Credentials, authorize, strongest};
-pub use server::{Policy, Refusal, Verifier};
+pub use server::{NonceStanding, Policy, Refusal, Verifier};
 
 use crate::headers::Authorization;
 use crate::message::Method;

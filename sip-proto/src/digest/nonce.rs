@@ -6,6 +6,7 @@
 //! watermark and answered with `stale=true`, never accepted again.
 
 use super::Refusal;
+use super::server::NonceStanding;
 use super::algorithm::hex;
 use crate::ids::IdSource;
 use crate::limits::{MAX_TRACKED_NONCES, NONCE_COUNT_WINDOW};
@@ -47,11 +48,28 @@ impl NonceStore {
         }
     }
 
-    /// A fresh nonce.
-    pub(super) fn issue(&mut self, lifetime: Duration, now: Instant) -> String {
+    /// A fresh nonce, marked with whom it is given to.
+    pub(super) fn issue(&mut self, to: &[u8], lifetime: Duration, now: Instant) -> String {
         let expiry = self.millis(now + lifetime);
-        let random = self.ids.below(u64::MAX);
+        let fresh = self.ids.below(u64::MAX);
+        let random = (fresh << 32) | u64::from(self.mark((expiry, fresh << 32), to));
         format!("{expiry:016x}{random:016x}{}", self.seal((expiry, random)))
+    }
+
+    /// What a nonce is, without a look at any password.
+    pub(super) fn inspect(&self, nonce: &str, from: &[u8], now: Instant) -> NonceStanding {
+        match self.open(nonce) {
+            Some((expiry, _)) if expiry <= self.millis(now) => NonceStanding::Expired,
+            Some((expiry, random)) => {
+                let given = u32::try_from(random & u64::from(u32::MAX)).unwrap_or_default();
+                if given == self.mark((expiry, random & !u64::from(u32::MAX)), from) {
+                    NonceStanding::Given
+                } else {
+                    NonceStanding::GivenToAnother
+                }
+            }
+            None => NonceStanding::Foreign,
+        }
     }
 
     /// Marks a use of a nonce that came with a right digest.
@@ -83,6 +101,22 @@ impl NonceStore {
         hasher.update(expiry.to_be_bytes());
         hasher.update(random.to_be_bytes());
         hex(hasher.finalize().get(..16).unwrap_or(&[]))
+    }
+
+    /// Keyed hash of whom a nonce is given to. Only its holder could have received it, so who presents it is
+    /// proved to be reachable there.
+    fn mark(&self, (expiry, fresh): NonceKey, to: &[u8]) -> u32 {
+        let mut hasher = Sha256::new();
+        hasher.update(self.secret);
+        hasher.update(expiry.to_be_bytes());
+        hasher.update(fresh.to_be_bytes());
+        hasher.update(b"to");
+        hasher.update(to);
+        let digest = hasher.finalize();
+        digest
+            .iter()
+            .take(4)
+            .fold(0, |mark, byte| (mark << 8) | u32::from(*byte))
     }
 
     /// Marks a use of a nonce; an answer without count may use it once.
@@ -164,7 +198,7 @@ mod tests {
     fn the_table_is_bounded_and_forgets_towards_stale() {
         let now = Instant::now();
         let mut store = NonceStore::new(IdSource::new([5; 32]), now);
-        let nonce = store.issue(Duration::from_secs(300), now);
+        let nonce = store.issue(b"", Duration::from_secs(300), now);
         assert_eq!(store.redeem(&nonce, Some(1), now), Ok(()));
         assert_eq!(store.redeem(&nonce, Some(2), now), Ok(()));
         for n in 0..u64::try_from(MAX_TRACKED_NONCES).unwrap() {

@@ -1,7 +1,7 @@
 //! The server's side: challenges and the judgement of answers. Nonces are in `nonce.rs`.
 //!
-//! The digest is checked before the nonce, so that who does not know the password learns nothing
-//! about nonces, and only right answers get a place in their table.
+//! [`Verifier::inspect`] looks at the nonce alone, before anything dear is done for some credentials;
+//! [`Verifier::verify`] checks the digest first, so that only right answers get a place in the nonces' table.
 
 use super::nonce::NonceStore;
 use super::{Algorithm, Ha1, ha1, response};
@@ -84,6 +84,19 @@ impl Refusal {
     }
 }
 
+/// What a nonce is before the password is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NonceStanding {
+    /// Ours, in time, and given to who presents it: the presenter receives what is sent to it.
+    Given,
+    /// Ours and in time, but given to another: a phone that moved, or somebody under a false address.
+    GivenToAnother,
+    /// Ours, and too old. RFC 7616 §3.3 lets the new challenge say `stale=true`.
+    Expired,
+    /// Not of this verifier: made up, or of an earlier run.
+    Foreign,
+}
+
 /// Makes challenges and judges answers for one realm.
 pub struct Verifier {
     policy: Policy,
@@ -111,7 +124,12 @@ impl Verifier {
 
     /// Challenges for a 401 or 407, in order of preference, one header each.
     pub fn challenges(&mut self, stale: bool, now: Instant) -> Vec<Challenge> {
-        let nonce = self.nonces.issue(self.policy.nonce_lifetime, now);
+        self.challenges_to(&[], stale, now)
+    }
+
+    /// The same, with a nonce marked with whom it goes to, an address for instance: see [`Verifier::inspect`].
+    pub fn challenges_to(&mut self, to: &[u8], stale: bool, now: Instant) -> Vec<Challenge> {
+        let nonce = self.nonces.issue(to, self.policy.nonce_lifetime, now);
         let challenge = |algorithm: &Algorithm| Challenge {
             realm: self.policy.realm.clone(),
             nonce: nonce.clone(),
@@ -121,6 +139,12 @@ impl Verifier {
             qop: vec!["auth".to_owned()],
         };
         self.policy.algorithms.iter().map(challenge).collect()
+    }
+
+    /// What the nonce of some credentials is: cheap, so that made-up ones cost no look at the account. `from` is
+    /// who presents it.
+    pub fn inspect(&self, auth: &Authorization, from: &[u8], now: Instant) -> NonceStanding {
+        self.nonces.inspect(&auth.nonce, from, now)
     }
 
     /// Judges credentials against the account's secret for their algorithm
@@ -226,6 +250,27 @@ mod tests {
             let uri = self.uri.clone();
             self.verifier.verify(auth, Some(&secret), &METHOD, &uri, now)
         }
+    }
+
+    #[test]
+    fn a_nonce_tells_whom_it_was_given_to() {
+        let f = &mut fixture(false);
+        let now = f.start;
+        let challenge = f.verifier.challenges_to(b"192.0.2.1", false, now).remove(0);
+        let mut auth = f.answer(&challenge, 1);
+        let look = |f: &Fixture, auth: &Authorization, from: &[u8], at| f.verifier.inspect(auth, from, at);
+        assert_eq!(look(f, &auth, b"192.0.2.1", now), NonceStanding::Given);
+        assert_eq!(look(f, &auth, b"192.0.2.2", now), NonceStanding::GivenToAnother);
+        let late = now + Duration::from_secs(301);
+        assert_eq!(look(f, &auth, b"192.0.2.1", late), NonceStanding::Expired);
+        assert_eq!(f.judge(&auth, now), Ok(()), "a look costs nothing");
+        auth.nonce.replace_range(30..32, "zz");
+        assert_eq!(look(f, &auth, b"192.0.2.1", now), NonceStanding::Foreign);
+        let other = Verifier::new(Policy::new("meet", false), [4; 32], now);
+        let good = f.answer(&challenge, 2);
+        assert_eq!(other.inspect(&good, b"192.0.2.1", now), NonceStanding::Foreign);
+        let plain = f.verifier.challenges(false, now).remove(0);
+        assert_eq!(look(f, &f.answer(&plain, 1), b"", now), NonceStanding::Given);
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub struct EndpointConfig {
     pub max_transactions: usize,
     /// Dialogs with one peer address at most.
     pub max_dialogs_per_peer: usize,
+    /// New requests outside any dialog come as [`Event::Arrival`](super::Event::Arrival) first, before anything is
+    /// kept for them, so that the application can turn strangers away statelessly.
+    pub screened: bool,
 }
 
 impl Default for EndpointConfig {
@@ -68,6 +71,7 @@ impl Default for EndpointConfig {
             min_subscription: 30,
             max_transactions: limits::MAX_TRANSACTIONS,
             max_dialogs_per_peer: limits::MAX_DIALOGS_PER_PEER,
+            screened: false,
         }
     }
 }

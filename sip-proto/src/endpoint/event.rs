@@ -7,6 +7,17 @@ use crate::message::{Request, Response};
 /// What the application hears.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
+    /// A new request outside any dialog, for which nothing is kept yet ([`EndpointConfig::screened`] is set). Before
+    /// the next input either `take_in` it, and it comes again as one of the following, or `refuse_arrival`; doing
+    /// neither drops it.
+    ///
+    /// [`EndpointConfig::screened`]: super::EndpointConfig::screened
+    Arrival {
+        /// The request, with `received` and `rport` filled in.
+        request: Request,
+        /// Where it came from.
+        flow: Flow,
+    },
     /// A request outside any dialog (not INVITE, SUBSCRIBE, CANCEL, ACK): answer with `respond`.
     Request {
         /// To answer by.

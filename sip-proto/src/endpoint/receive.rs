@@ -9,7 +9,7 @@ use super::{Endpoint, Event};
 use crate::dialog::DialogId;
 use crate::error::ParseError;
 use crate::framing::Frame;
-use crate::message::{HeaderName, Message, Method, Request, Response, StatusCode, parse};
+use crate::message::{HeaderName, Headers, Message, Method, Request, Response, StatusCode, parse};
 use crate::transaction::layer::{Matched, reply_flow};
 use crate::usage::session::{Session, timer};
 use crate::usage::subscribe::{Notifier, Side, Subscription, requested};
@@ -90,11 +90,19 @@ impl Endpoint {
         let in_dialog = request.headers.to_tag().is_some() && request.method != Method::Register;
         match request.method {
             _ if in_dialog => self.on_dialog_request(request, flow, now),
-            Method::Invite => self.on_invite(request, flow, now),
-            Method::Subscribe => self.on_subscribe(request, flow, now),
             Method::Bye | Method::Update | Method::Info | Method::Prack | Method::Notify => {
                 self.turn_away(&request, StatusCode::CALL_DOES_NOT_EXIST, flow);
             }
+            _ if self.stack.config.screened => self.stack.emit(Event::Arrival { request, flow }),
+            _ => self.take_in(request, flow, now),
+        }
+    }
+
+    /// Goes on with the request of an [`Event::Arrival`]: from now on there is a transaction for it.
+    pub fn take_in(&mut self, request: Request, flow: Flow, now: Instant) {
+        match request.method {
+            Method::Invite => self.on_invite(request, flow, now),
+            Method::Subscribe => self.on_subscribe(request, flow, now),
             _ => {
                 let reply = reply_flow(&request, flow);
                 let owner = ServerUse::Application(None);
@@ -266,6 +274,20 @@ impl Endpoint {
         }
         self.turn_away(request, StatusCode::SERVICE_UNAVAILABLE, flow);
         None
+    }
+
+    /// Answers the request of an [`Event::Arrival`] without keeping anything (RFC 3261 §8.2.7): no 100, no
+    /// retransmission; the sender's own retransmission is answered alike.
+    pub fn refuse_arrival(&mut self, request: &Request, status: StatusCode, headers: &Headers, flow: Flow) {
+        let mut response = self.stack.response(request, status);
+        response.headers.extend(headers);
+        self.answer_arrival(request, response, flow);
+    }
+
+    /// The same with an answer that the application made.
+    pub fn answer_arrival(&mut self, request: &Request, mut response: Response, flow: Flow) {
+        self.stack.sign(&mut response);
+        self.stack.respond_stateless(request, response, flow);
     }
 
     fn turn_away(&mut self, request: &Request, status: StatusCode, flow: Flow) {

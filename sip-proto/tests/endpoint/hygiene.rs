@@ -1,7 +1,7 @@
 //! What the endpoint answers by itself, and what it never answers.
 
 use proptest::prelude::*;
-use sip_proto::endpoint::{EndpointConfig, Event, SessionEvent, TerminatedBy};
+use sip_proto::endpoint::{Counts, EndpointConfig, Event, SessionEvent, TerminatedBy};
 use sip_proto::message::{HeaderName, Headers, Response, StatusCode};
 
 use crate::solo::{Solo, request};
@@ -172,6 +172,52 @@ fn an_old_client_without_a_branch_is_matched_by_its_headers() {
     solo.receive(&request("ACK", 1, "x", &tag, "").replace(";branch=z9hG4bKx", ""));
     solo.run(31_000);
     solo.silent();
+    solo.finish();
+}
+
+/// A screening application sees a request before anything is kept for it.
+#[test]
+fn an_arrival_leaves_nothing_until_it_is_taken_in() {
+    let mut solo = Solo::with(EndpointConfig {
+        screened: true,
+        ..EndpointConfig::default()
+    });
+    let invite = request("INVITE", 1, "a", "", "");
+    for _ in 0..2 {
+        solo.receive(&invite);
+        let Event::Arrival { request, flow } = solo.event() else {
+            panic!()
+        };
+        assert_eq!(solo.endpoint.counts(), Counts::default());
+        solo.endpoint
+            .refuse_arrival(&request, StatusCode::UNAUTHORIZED, &Headers::new(), flow);
+        solo.drain();
+    }
+    let (first, second) = (solo.expect_status(401), solo.expect_status(401));
+    assert_eq!(first, second, "retransmissions are answered alike");
+    let tag = first.headers.to_tag().unwrap().to_string();
+    solo.receive(&request("ACK", 1, "a", &tag, ""));
+    solo.run(40_000);
+    solo.silent();
+    assert_eq!(solo.endpoint.counts(), Counts::default());
+
+    solo.receive(&request("INVITE", 2, "b", "", ""));
+    let Event::Arrival { request, flow } = solo.event() else {
+        panic!()
+    };
+    solo.endpoint.take_in(request, flow, solo.now);
+    solo.drain();
+    solo.expect_status(100);
+    let Event::Invite { session, .. } = solo.event() else {
+        panic!()
+    };
+    solo.endpoint
+        .reject(session, StatusCode::BUSY_HERE, Headers::new(), solo.now)
+        .unwrap();
+    solo.drain();
+    let refusal = solo.expect_status(486);
+    let tag = refusal.headers.to_tag().unwrap().to_string();
+    solo.receive(&crate::solo::request("ACK", 2, "b", &tag, ""));
     solo.finish();
 }
 
