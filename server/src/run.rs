@@ -7,13 +7,14 @@
 use crate::config::Config;
 use crate::drivers::capture::{Capture, SharedTap, Tap};
 use crate::drivers::http_api::{self, Access, ApiState};
-use crate::drivers::limits::{INTERNAL_QUEUE, SHUTDOWN, WIRE_QUEUE};
+use crate::drivers::limits::{CALL_QUEUE, INTERNAL_QUEUE, SHUTDOWN, STREAM_QUEUE, WIRE_QUEUE};
 use crate::drivers::listen::{self, SipListener};
 use crate::drivers::media_shard::ShardPool;
+use crate::drivers::shared_shield::SharedShield;
 use crate::drivers::signalling::{Books, Internal, Signalling};
 use crate::drivers::stream::{StreamLimits, Streams};
 use crate::drivers::transport::PlainTcp;
-use crate::drivers::udp::UdpSockets;
+use crate::drivers::udp::{DatagramQueues, UdpSockets};
 use crate::error::StartError;
 use crate::focus::Focus;
 use crate::settings;
@@ -148,13 +149,21 @@ impl Parts<'_> {
         internal_sender: &mpsc::Sender<Internal>,
         internal: mpsc::Receiver<Internal>,
     ) -> Result<Signalling, StartError> {
-        let (wire_sender, wire) = mpsc::channel(WIRE_QUEUE);
+        let shield = SharedShield::new(self.config.protection.settings(), Instant::now());
+        let (new, wire) = mpsc::channel(WIRE_QUEUE);
+        let (of_calls_sender, of_calls) = mpsc::channel(CALL_QUEUE);
+        let (stream_sender, from_streams) = mpsc::channel(STREAM_QUEUE);
+        let queues = DatagramQueues {
+            shield: shield.clone(),
+            of_calls: of_calls_sender,
+            new,
+        };
         let (mut datagrams, mut listeners) = (Vec::new(), Vec::new());
         for listener in sip {
             datagrams.push(UdpSocket::from_std(listener.udp)?);
             listeners.push(TcpListener::from_std(listener.tcp)?);
         }
-        let udp = UdpSockets::start(datagrams, &wire_sender, self.tap.clone(), &self.metrics)?;
+        let udp = UdpSockets::start(datagrams, &queues, self.tap.clone(), &self.metrics)?;
         let limits = StreamLimits {
             connections: self.config.sip.tcp_connections,
             per_address: self.config.sip.tcp_connections_per_address,
@@ -162,7 +171,14 @@ impl Parts<'_> {
             private_only: self.config.lan,
         };
         let metrics = Arc::clone(&self.metrics);
-        let streams = Streams::start(listeners, Arc::new(PlainTcp), wire_sender, limits, metrics)?;
+        let streams = Streams::start(
+            listeners,
+            Arc::new(PlainTcp),
+            stream_sender,
+            limits,
+            shield.clone(),
+            metrics,
+        )?;
         let focus = settings::focus(self.config, sip_address, http_address);
         Ok(Signalling {
             endpoint: Endpoint::new(settings::endpoint(self.config), settings::seed()?),
@@ -173,7 +189,10 @@ impl Parts<'_> {
             store: self.store.clone(),
             metrics: Arc::clone(&self.metrics),
             mixing: settings::mixing(self.config),
+            shield,
+            of_calls,
             wire,
+            from_streams,
             internal,
             internal_sender: internal_sender.clone(),
             books: Books::default(),

@@ -184,6 +184,7 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if config.listen.is_empty() {
         return invalid("`listen` is empty: give at least one address like 127.0.0.1:5060".into());
     }
+    config.protection.validate()?;
     if config.media.opus_complexity > 10 {
         return invalid(format!(
             "media.opus_complexity = {} is not 0 to 10",
@@ -296,6 +297,8 @@ mod tests {
             "[api]\ntokens = [\"short\"]",
             "[media]\ntalkers = 16",
             "[sip]\nalgorithms = []",
+            "[protection]\ntrusted = [\"10.0.0.0/33\"]",
+            "[protection]\nrequests_per_second = 0",
             "[sip]\nalgorithms = [\"CRC\"]",
         ] {
             let file = file(text);

@@ -8,9 +8,11 @@
 
 mod cli;
 mod load;
+mod protection;
 
 pub use cli::{Cli, Command, UserCommand};
 pub use load::{ConfigError, from_environment_names, load, load_from, to_toml};
+pub use protection::ProtectionConfig;
 
 use serde::{Deserialize, Serialize};
 use sip_proto::digest::Algorithm;
@@ -40,6 +42,8 @@ pub struct Config {
     pub meetings: MeetingsConfig,
     /// RTP and the mixer.
     pub media: MediaConfig,
+    /// Against floods and guessing.
+    pub protection: ProtectionConfig,
     /// Packet capture of the server's own traffic.
     pub capture: CaptureConfig,
 }
@@ -56,6 +60,7 @@ impl Default for Config {
             api: ApiConfig::default(),
             meetings: MeetingsConfig::default(),
             media: MediaConfig::default(),
+            protection: ProtectionConfig::default(),
             capture: CaptureConfig::default(),
         }
     }

@@ -78,3 +78,28 @@ pub const COMMAND_RETRIES: usize = 400;
 pub const API_CONNECTIONS: usize = 256;
 /// An API connection on which nothing comes for so long is closed.
 pub const API_IDLE: Duration = Duration::from_secs(30);
+/// Messages of calls that wait for the signalling task, apart from everything else; at 4 kB each 4 MB.
+pub const CALL_QUEUE: usize = 1024;
+/// Stream inputs that wait for the signalling task, apart from datagrams; at up to 16 kB each 4 MB. Full: streams
+/// stop being read.
+pub const STREAM_QUEUE: usize = 256;
+/// Messages of calls taken in a row before anything else gets its turn.
+pub const CALLS_IN_A_ROW: usize = 64;
+/// The connection of a stranger on which nothing comes for so long is closed.
+pub const STREAM_STRANGER_IDLE: Duration = Duration::from_secs(60);
+/// A message on a stream must be complete after so long: 64·T1, when its sender has given up.
+pub const STREAM_HALF_MESSAGE: Duration = Duration::from_secs(32);
+/// A connection that carried a call's message or a right password keeps its seat for so long after it.
+pub const STREAM_KEPT: Duration = Duration::from_secs(7_200);
+/// Bytes a second read from a stranger's connection: sixty messages; more wait in the peer.
+pub const STREAM_RATE: u64 = 64 * 1024;
+/// The same where a call or a proved account is behind it: a trunk.
+pub const STREAM_KEPT_RATE: u64 = 1024 * 1024;
+/// Bytes that may come at once before the rate counts.
+pub const STREAM_AT_ONCE: usize = 128 * 1024;
+/// The signalling task looks after streams and the shield so often.
+pub const TEND: Duration = Duration::from_secs(1);
+/// API connections from one address at once: a browser opens six.
+pub const API_CONNECTIONS_PER_ADDRESS: usize = 64;
+/// From the first byte of an API request to the first of its answer; a slower sender is cut off.
+pub const API_REQUEST: Duration = Duration::from_secs(20);

@@ -11,6 +11,8 @@ pub mod listen;
 pub mod media_shard;
 pub mod room_task;
 pub mod route;
+mod seats;
+pub mod shared_shield;
 pub mod signalling;
 pub mod stream;
 pub mod transport;

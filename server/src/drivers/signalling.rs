@@ -1,29 +1,35 @@
 //! The signalling task: owns the endpoint and the focus, and moves everything between them.
 //!
 //! One task owns all transactions, dialogs and the directory of rooms, so nothing is locked.
-//! Inputs come through two bounded queues, the wire's (full: datagrams are dropped, streams
-//! stop being read) and the house's (rooms, API, store: full: they wait). It never waits for a
+//! Inputs come through bounded queues: messages of calls, which go first; other datagrams (full: they are dropped);
+//! streams (full: they are not read); and the house's (rooms, API, store; full: they wait). So a flood of one kind
+//! takes no place of another's. It never waits for a
 //! room: a full mailbox comes back to the focus, which answers 503. Deliberately absent: any
 //! decision; those are the focus's.
 
-use super::limits::{ROOM_QUEUE, SHUTDOWN_CALLS};
+use super::limits::{CALLS_IN_A_ROW, ROOM_QUEUE, SHUTDOWN_CALLS, TEND};
 use super::media_shard::ShardPool;
 use super::room_task::{FromRoom, RoomTask};
+use super::shared_shield::SharedShield;
 use super::stream::Streams;
 use super::transport::WireInput;
 use super::udp::UdpSockets;
 use crate::focus::Focus;
 use crate::focus::api::{ApiReply, ApiRequest};
+use crate::focus::command::SipCommand;
 use crate::focus::ids::{ApiId, LookupId, RoomId};
-use crate::focus::io::{FocusInput, FocusOutput};
+use crate::focus::io::{Conduct, FocusInput, FocusOutput};
 use crate::focus::room::{Room, RoomSetup};
 use crate::focus::room_io::{RoomInput, RoomReport};
 use crate::registrar::Account;
+use crate::shield::peek::{Look, look};
 use crate::store::{AccountRow, Store};
 use crate::telemetry::Metrics;
 use sip_proto::digest::{Algorithm, Ha1};
-use sip_proto::endpoint::{Endpoint, Flow, Input, Output, Transport};
+use sip_proto::endpoint::{Endpoint, Event, Flow, Input, Output, SessionEvent, Transport};
+use sip_proto::message::Method;
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot};
@@ -79,8 +85,14 @@ pub struct Signalling {
     pub metrics: Arc<Metrics>,
     /// How every mixer room is set up.
     pub mixing: mixer::RoomConfig,
-    /// From the wire.
+    /// Against floods and guessing.
+    pub shield: SharedShield,
+    /// Messages of calls.
+    pub of_calls: mpsc::Receiver<WireInput>,
+    /// Other datagrams.
     pub wire: mpsc::Receiver<WireInput>,
+    /// From streams.
+    pub from_streams: mpsc::Receiver<WireInput>,
     /// From the house.
     pub internal: mpsc::Receiver<Internal>,
     /// For those that talk back: rooms and lookups.
@@ -97,6 +109,9 @@ pub struct Books {
     replies: HashMap<ApiId, oneshot::Sender<ApiReply>>,
     next_api: u64,
     stop_at: Option<Instant>,
+    tend_at: Option<Instant>,
+    /// Where the datagram that is being worked on came from.
+    sender: Option<SocketAddr>,
     rooms_are_gone: bool,
 }
 
@@ -115,16 +130,21 @@ impl Signalling {
                 .flatten()
                 .map(|(at, _)| at)
                 .chain(self.books.stop_at)
+                .chain(self.books.tend_at)
                 .min();
             tokio::select! {
                 Some(input) = self.internal.recv() => self.house(input),
+                Some(input) = self.of_calls.recv() => self.wire_input(input),
                 Some(input) = self.wire.recv() => self.wire_input(input),
+                Some(input) = self.from_streams.recv() => self.wire_input(input),
                 () = sleep_until(due) => {}
             }
+            self.calls_first();
             let now = Instant::now();
             // Timers are looked after under load too: both only do what is due.
             self.endpoint.handle_timeout(now);
             self.focus.handle_timeout(now);
+            self.tend(now);
         }
     }
 
@@ -137,6 +157,51 @@ impl Signalling {
                 }
             }
             Err(error) => tracing::error!(%error, "registrations of the last run cannot be read"),
+        }
+    }
+
+    /// Whatever was just done, messages of calls come before the next thing.
+    fn calls_first(&mut self) {
+        for _ in 0..CALLS_IN_A_ROW {
+            let Ok(input) = self.of_calls.try_recv() else { return };
+            self.settle();
+            self.wire_input(input);
+        }
+    }
+
+    /// Once a second: what the shield and the streams must know of the calls.
+    fn tend(&mut self, now: Instant) {
+        if self.books.tend_at.is_some_and(|at| at > now) {
+            return;
+        }
+        self.books.tend_at = Some(now + TEND);
+        let mut shield = self.shield.lock();
+        for call_id in self.endpoint.call_ids() {
+            shield.keep_call(call_id, now);
+        }
+        shield.handle_timeout(now);
+        let fresh = shield.bans().saturating_sub(self.metrics.bans.get());
+        self.metrics.bans.inc_by(fresh);
+        self.metrics
+            .banned
+            .set(i64::try_from(shield.banned()).unwrap_or(i64::MAX));
+        drop(shield);
+        self.streams.close_stalled(self.endpoint.streams(), now);
+    }
+
+    /// The shield learns what the focus saw; a proved connection keeps its seat.
+    fn note(&self, flow: &Flow, conduct: Conduct, now: Instant) {
+        let mut shield = self.shield.lock();
+        match conduct {
+            // A REGISTER over UDP from the open local network proves no address; over a stream the handshake did.
+            Conduct::Registered if flow.connection.is_none() => {}
+            Conduct::Authenticated | Conduct::Registered => {
+                shield.prove(flow.remote, now);
+                if let Some(connection) = flow.connection {
+                    self.streams.keep(connection, now);
+                }
+            }
+            Conduct::WrongPassword => shield.blame(flow.remote, now),
         }
     }
 
@@ -192,8 +257,10 @@ impl Signalling {
 
     fn wire_input(&mut self, input: WireInput) {
         let now = Instant::now();
+        self.books.sender = None;
         match input {
             WireInput::Datagram { flow, bytes } => {
+                self.books.sender = Some(flow.remote);
                 self.endpoint
                     .handle_input(Input::Datagram { flow, bytes: &bytes }, now);
             }
@@ -244,14 +311,35 @@ impl Signalling {
                 }
             }
             Output::Close { connection } => self.streams.close(connection),
-            Output::Event(event) => self.focus.handle_input(FocusInput::Sip(event), now),
+            Output::Event(event) => {
+                let confirmed = matches!(
+                    event,
+                    Event::Session {
+                        event: SessionEvent::Confirmed { .. },
+                        ..
+                    }
+                );
+                // An ACK repeats the tag of our answer: whoever sends it has received that.
+                if let Some(sender) = self.books.sender.filter(|_| confirmed) {
+                    self.shield.lock().prove(sender, now);
+                }
+                self.focus.handle_input(FocusInput::Sip(event), now);
+            }
         }
     }
 
     fn transmit(&mut self, flow: &Flow, bytes: Vec<u8>) -> bool {
         match flow.transport {
             Transport::Udp => self.udp.transmit(flow, &bytes),
-            Transport::Tcp => self.streams.transmit(flow, bytes),
+            Transport::Tcp => {
+                if let Some(connection) = flow.connection
+                    && let Look::Sip { call_id: Some(call_id) } = look(&bytes)
+                    && self.shield.lock().knows_call(call_id, Instant::now())
+                {
+                    self.streams.keep(connection, Instant::now());
+                }
+                self.streams.transmit(flow, bytes)
+            }
             // Nothing listens on these yet, so nothing can have come from there.
             Transport::Tls | Transport::Ws | Transport::Wss => false,
         }
@@ -260,6 +348,12 @@ impl Signalling {
     fn focus_output(&mut self, output: FocusOutput, now: Instant) {
         match output {
             FocusOutput::Sip(command) => {
+                if let SipCommand::TakeIn { request, .. } = &command
+                    && matches!(request.method, Method::Invite | Method::Subscribe)
+                    && let Ok(call_id) = request.headers.call_id()
+                {
+                    self.shield.lock().keep_call(call_id.as_str(), now);
+                }
                 if let Some(back) = command.execute(&mut self.endpoint, now) {
                     self.focus.handle_input(back, now);
                 }
@@ -271,9 +365,7 @@ impl Signalling {
             }
             FocusOutput::LookUp { id, realm, user } => self.look_up(id, realm, user),
             FocusOutput::Record(record) => self.store.record(record),
-            FocusOutput::Conduct { flow, conduct } => {
-                tracing::debug!(remote = %flow.remote, ?conduct, "conduct");
-            }
+            FocusOutput::Conduct { flow, conduct } => self.note(&flow, conduct, now),
             FocusOutput::ApiReply { id, reply } => self.reply(id, reply),
             FocusOutput::ShutDown => self.books.rooms_are_gone = true,
         }

@@ -3,17 +3,24 @@
 //! Every connection is one task that reads into the signalling queue (and stops reading while it
 //! is full, so that TCP itself slows the peer) and writes from a bounded queue of its own. The
 //! table lives in the signalling task: no lock. Deliberately absent: framing, which the
-//! `Endpoint` does, so that TLS and WebSocket change only [`StreamTransport`].
+//! `Endpoint` does, so that TLS and WebSocket change only [`StreamTransport`]; and who may stay when all seats are
+//! taken (`seats`).
 
-use super::limits::{STREAM_CONNECT, STREAM_FIRST_BYTES, STREAM_READ, STREAM_WRITE, STREAM_WRITE_QUEUE};
+use super::limits::{
+    STREAM_CONNECT, STREAM_FIRST_BYTES, STREAM_HALF_MESSAGE, STREAM_KEPT, STREAM_READ, STREAM_STRANGER_IDLE,
+    STREAM_WRITE, STREAM_WRITE_QUEUE,
+};
 use super::route::Routes;
+use super::seats::{Pace, Seat, Seats};
+use super::shared_shield::SharedShield;
 use super::transport::{ByteStream, StreamTransport, StreamWriter, WireInput};
+use crate::shield::Cause;
 use crate::telemetry::Metrics;
-use sip_proto::endpoint::{ConnectionId, Flow};
+use sip_proto::endpoint::{ConnectionId, Flow, StreamState};
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -39,7 +46,8 @@ struct Shared {
     transport: Arc<dyn StreamTransport>,
     wire: mpsc::Sender<WireInput>,
     next_id: Arc<AtomicU64>,
-    open: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    seats: Seats,
+    shield: SharedShield,
     limits: StreamLimits,
     metrics: Arc<Metrics>,
 }
@@ -50,6 +58,8 @@ pub struct Streams {
     writers: HashMap<ConnectionId, (SocketAddr, StreamWriter)>,
     by_remote: HashMap<SocketAddr, ConnectionId>,
     dialling: HashMap<SocketAddr, StreamWriter>,
+    /// Unfinished messages: how many came before, and since when this one is unfinished.
+    halves: HashMap<ConnectionId, (u64, Instant)>,
 }
 
 impl Streams {
@@ -59,13 +69,15 @@ impl Streams {
         transport: Arc<dyn StreamTransport>,
         wire: mpsc::Sender<WireInput>,
         limits: StreamLimits,
+        shield: SharedShield,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let shared = Shared {
             transport,
             wire,
             next_id: Arc::new(AtomicU64::new(1)),
-            open: Arc::new(Mutex::new(HashMap::new())),
+            seats: Seats::new(limits.connections, limits.per_address),
+            shield,
             limits,
             metrics,
         };
@@ -78,6 +90,7 @@ impl Streams {
             writers: HashMap::new(),
             by_remote: HashMap::new(),
             dialling: HashMap::new(),
+            halves: HashMap::new(),
         })
     }
 
@@ -126,6 +139,36 @@ impl Streams {
         sent
     }
 
+    /// This connection carries a call, or its owner proved who it is: it stays.
+    pub fn keep(&self, id: ConnectionId, now: Instant) {
+        self.shared.seats.keep(id.0, now + STREAM_KEPT);
+    }
+
+    /// Closes the connections on which a message has been unfinished for too long. `states`: what the endpoint holds
+    /// of each.
+    pub fn close_stalled(&mut self, states: impl Iterator<Item = StreamState>, now: Instant) {
+        let before = std::mem::take(&mut self.halves);
+        for StreamState {
+            connection,
+            messages,
+            pending,
+        } in states
+        {
+            if pending == 0 {
+                continue;
+            }
+            let same = before.get(&connection).filter(|(count, _)| *count == messages);
+            let since = same.map_or(now, |(_, since)| *since);
+            if now.saturating_duration_since(since) >= STREAM_HALF_MESSAGE {
+                tracing::debug!(?connection, pending, "closed: a message stays unfinished");
+                self.shared.metrics.tcp_evicted.inc();
+                self.shared.seats.send_away(connection.0);
+            } else {
+                self.halves.insert(connection, (messages, since));
+            }
+        }
+    }
+
     /// Ends a connection after what is queued has been written.
     pub fn close(&mut self, id: ConnectionId) {
         self.closed(id);
@@ -141,40 +184,30 @@ impl Streams {
 }
 
 /// Counts a connection while it lives.
-struct Seat {
-    ip: IpAddr,
+struct Place {
+    id: ConnectionId,
+    seat: Seat,
     shared: Shared,
 }
 
-impl Seat {
-    fn take(ip: IpAddr, shared: &Shared) -> Option<Self> {
-        let mut open = shared.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = open.values().sum();
-        let here = open.entry(ip).or_insert(0);
-        if all >= shared.limits.connections || *here >= shared.limits.per_address {
-            if *here == 0 {
-                open.remove(&ip);
-            }
-            return None;
+impl Place {
+    fn take(remote: SocketAddr, shared: &Shared) -> Option<Self> {
+        let id = shared.next_id.fetch_add(1, Ordering::Relaxed);
+        let (seat, evicted) = shared.seats.take(id, remote.ip(), Instant::now())?;
+        if evicted {
+            shared.metrics.tcp_evicted.inc();
         }
-        *here += 1;
         shared.metrics.tcp_connections.inc();
         Some(Self {
-            ip,
+            id: ConnectionId(id),
+            seat,
             shared: shared.clone(),
         })
     }
 }
 
-impl Drop for Seat {
+impl Drop for Place {
     fn drop(&mut self) {
-        let mut open = self.shared.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.ip) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                open.remove(&self.ip);
-            }
-        }
         self.shared.metrics.tcp_connections.dec();
     }
 }
@@ -196,8 +229,12 @@ async fn accept(listener: TcpListener, bound: SocketAddr, shared: Shared) {
             shared.metrics.sip_dropped.inc();
             continue;
         }
-        let Some(seat) = Seat::take(remote.ip(), &shared) else {
-            tracing::warn!(%remote, "TCP connection refused: limit reached (sip.tcp_connections…)");
+        if !shared.shield.lock().admits_connection(remote.ip(), Instant::now()) {
+            shared.metrics.shielded(Cause::Banned);
+            continue;
+        }
+        let Some(place) = Place::take(remote, &shared) else {
+            tracing::debug!(%remote, "TCP connection refused: limit reached (sip.tcp_connections…)");
             shared.metrics.sip_dropped.inc();
             continue;
         };
@@ -211,24 +248,28 @@ async fn accept(listener: TcpListener, bound: SocketAddr, shared: Shared) {
                 return;
             };
             let (writer, queue) = mpsc::channel(STREAM_WRITE_QUEUE);
-            run(stream, local, remote, writer, queue, seat).await;
+            run(stream, local, remote, writer, queue, place).await;
         });
     }
 }
 
 async fn connect(flow: Flow, writer: StreamWriter, queue: mpsc::Receiver<Vec<u8>>, shared: Shared) {
     let attempt = async {
-        let seat = Seat::take(flow.remote.ip(), &shared)
+        let place = Place::take(flow.remote, &shared)
             .ok_or_else(|| std::io::Error::other("connection limit reached"))?;
         let socket = TcpStream::connect(flow.remote).await?;
         prepare(&socket);
         let local = socket.local_addr()?;
         let stream = shared.transport.connect(socket, flow.remote).await?;
-        Ok::<_, std::io::Error>((stream, local, seat))
+        Ok::<_, std::io::Error>((stream, local, place))
     };
     let outcome = timeout(STREAM_CONNECT, attempt).await;
     match outcome {
-        Ok(Ok((stream, local, seat))) => run(stream, local, flow.remote, writer, queue, seat).await,
+        Ok(Ok((stream, local, place))) => {
+            // We opened it for something of ours.
+            shared.seats.keep(place.id.0, Instant::now() + STREAM_KEPT);
+            run(stream, local, flow.remote, writer, queue, place).await;
+        }
         Ok(Err(error)) => {
             tracing::debug!(remote = %flow.remote, %error, "cannot connect");
             drop(shared.wire.send(WireInput::Failed { flow }).await);
@@ -253,10 +294,10 @@ async fn run(
     remote: SocketAddr,
     writer: StreamWriter,
     queue: mpsc::Receiver<Vec<u8>>,
-    seat: Seat,
+    place: Place,
 ) {
-    let shared = seat.shared.clone();
-    let id = ConnectionId(shared.next_id.fetch_add(1, Ordering::Relaxed));
+    let shared = place.shared.clone();
+    let id = place.id;
     let flow = Flow {
         transport: shared.transport.transport(),
         local,
@@ -273,34 +314,40 @@ async fn run(
     }
     let (reader, sink) = tokio::io::split(stream);
     tokio::select! {
-        () = read(reader, id, &shared) => {}
+        () = read(reader, &place) => {}
         () = write(sink, queue) => {}
+        () = place.seat.wanted() => {}
     }
     drop(shared.wire.send(WireInput::Closed { connection: id }).await);
-    drop(seat);
+    drop(place);
 }
 
-async fn read(mut reader: tokio::io::ReadHalf<Box<dyn ByteStream>>, id: ConnectionId, shared: &Shared) {
+async fn read(mut reader: tokio::io::ReadHalf<Box<dyn ByteStream>>, place: &Place) {
+    let shared = &place.shared;
     let mut buffer = vec![0_u8; STREAM_READ];
+    let mut pace = Pace::new(Instant::now());
     let mut patience = STREAM_FIRST_BYTES;
+    let mut quiet_since = Instant::now();
     loop {
         let length = match timeout(patience, reader.read(&mut buffer)).await {
             Ok(Ok(length)) if length > 0 => length,
-            _ => return,
+            Ok(_) => return,
+            // Whoever is of use may be silent for longer.
+            Err(_) if place.seat.is_kept(Instant::now()) && quiet_since.elapsed() < shared.limits.idle => continue,
+            Err(_) => return,
         };
-        patience = shared.limits.idle;
+        quiet_since = Instant::now();
+        patience = STREAM_STRANGER_IDLE.min(shared.limits.idle);
         shared.metrics.sip_received(shared.transport.transport());
+        let kept = place.seat.heard(quiet_since);
         let bytes = buffer.get(..length).unwrap_or_default().to_vec();
-        if shared
-            .wire
-            .send(WireInput::Stream {
-                connection: id,
-                bytes,
-            })
-            .await
-            .is_err()
-        {
+        let connection = place.id;
+        if shared.wire.send(WireInput::Stream { connection, bytes }).await.is_err() {
             return;
+        }
+        let next = pace.read(length, kept, quiet_since);
+        if next > quiet_since {
+            tokio::time::sleep_until(next.into()).await;
         }
     }
 }

@@ -1,12 +1,15 @@
 //! SIP over UDP: one task per socket reads, the signalling task writes without waiting.
 //!
-//! A full queue drops datagrams (senders repeat them, RFC 3261 §17); a full socket buffer drops
+//! Every datagram passes the shield (`crate::shield`) before it is queued: a flood is dropped here, and messages of
+//! calls have a queue of their own. A full queue drops datagrams (senders repeat them, RFC 3261 §17); a full socket buffer drops
 //! ours, and our own timers repeat. Deliberately absent: RTP, which never enters tokio.
 
 use super::capture::SharedTap;
 use super::limits::DATAGRAM;
 use super::route::Routes;
+use super::shared_shield::SharedShield;
 use super::transport::WireInput;
+use crate::shield::Verdict;
 use crate::telemetry::Metrics;
 use sip_proto::endpoint::{Flow, Transport};
 use std::net::SocketAddr;
@@ -14,6 +17,17 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
+
+/// Where datagrams go.
+#[derive(Debug, Clone)]
+pub struct DatagramQueues {
+    /// Judges them.
+    pub shield: SharedShield,
+    /// Messages of calls that are up.
+    pub of_calls: mpsc::Sender<WireInput>,
+    /// Everything else.
+    pub new: mpsc::Sender<WireInput>,
+}
 
 /// The UDP sockets of the server.
 #[derive(Debug)]
@@ -27,7 +41,7 @@ impl UdpSockets {
     /// Takes bound sockets and starts reading them.
     pub fn start(
         sockets: Vec<UdpSocket>,
-        wire: &mpsc::Sender<WireInput>,
+        queues: &DatagramQueues,
         tap: Option<SharedTap>,
         metrics: &Arc<Metrics>,
     ) -> std::io::Result<Self> {
@@ -38,7 +52,7 @@ impl UdpSockets {
             tokio::spawn(read(
                 Arc::clone(&socket),
                 address,
-                wire.clone(),
+                queues.clone(),
                 tap.clone(),
                 Arc::clone(metrics),
             ));
@@ -93,7 +107,7 @@ impl UdpSockets {
 async fn read(
     socket: Arc<UdpSocket>,
     bound: SocketAddr,
-    wire: mpsc::Sender<WireInput>,
+    queues: DatagramQueues,
     tap: Option<SharedTap>,
     metrics: Arc<Metrics>,
 ) {
@@ -110,18 +124,27 @@ async fn read(
             }
         };
         let bytes = buffer.get(..length).unwrap_or_default();
-        let local = routes.local(bound, remote, Instant::now());
+        metrics.sip_received(Transport::Udp);
+        let now = Instant::now();
+        let queue = match queues.shield.lock().datagram(remote, bytes, now) {
+            Verdict::OfCall => &queues.of_calls,
+            Verdict::New => &queues.new,
+            Verdict::Drop(cause) => {
+                metrics.shielded(cause);
+                continue;
+            }
+        };
+        let local = routes.local(bound, remote, now);
         if let Some(tap) = &tap {
             tap.record(SystemTime::now(), remote, local, bytes);
         }
-        metrics.sip_received(Transport::Udp);
         let flow = Flow {
             transport: Transport::Udp,
             local,
             remote,
             connection: None,
         };
-        match wire.try_send(WireInput::Datagram {
+        match queue.try_send(WireInput::Datagram {
             flow,
             bytes: bytes.to_vec(),
         }) {

@@ -417,6 +417,9 @@ impl Focus {
                 let (response, record) = self
                     .registrar
                     .register(request, |uri| is_domain(domains, uri), now);
+                if response.status == StatusCode::OK {
+                    self.conduct(*flow, Conduct::Registered);
+                }
                 if let Some(record) = record {
                     self.push(FocusOutput::Record(record));
                 }

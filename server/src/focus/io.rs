@@ -95,6 +95,8 @@ pub enum Conduct {
     Authenticated,
     /// Gave a wrong one.
     WrongPassword,
+    /// Was registered; with accounts that is after a right password.
+    Registered,
 }
 
 /// Out of the focus.

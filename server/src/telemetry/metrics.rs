@@ -3,6 +3,7 @@
 //! Everything that drops says so here. The media shards' counters are read from their atomics
 //! at the scrape (see `drivers::media_shard`); nothing is pushed.
 
+use crate::shield::Cause;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -32,6 +33,11 @@ enum TransportName {
     wss,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CauseLabel {
+    cause: &'static str,
+}
+
 /// All counters.
 #[derive(Debug)]
 pub struct Metrics {
@@ -40,6 +46,13 @@ pub struct Metrics {
     sent: Family<TransportLabel, Counter>,
     /// SIP input or output dropped: a full queue or a refused connection.
     pub sip_dropped: Counter,
+    shielded: Family<CauseLabel, Counter>,
+    /// Bans so far.
+    pub bans: Counter,
+    /// Addresses that are banned now.
+    pub banned: Gauge,
+    /// TCP connections closed to make room, or for an unfinished message.
+    pub tcp_evicted: Counter,
     /// Open TCP connections.
     pub tcp_connections: Gauge,
     /// Living rooms.
@@ -73,6 +86,10 @@ impl Metrics {
             received: Family::default(),
             sent: Family::default(),
             sip_dropped: Counter::default(),
+            shielded: Family::default(),
+            bans: Counter::default(),
+            banned: Gauge::default(),
+            tcp_evicted: Counter::default(),
             tcp_connections: Gauge::default(),
             rooms: Gauge::default(),
             people: Gauge::default(),
@@ -102,6 +119,7 @@ impl Metrics {
             "Open SIP connections",
             metrics.tcp_connections.clone(),
         );
+        metrics.register_protection(r);
         r.register("rooms", "Living rooms", metrics.rooms.clone());
         r.register("people", "People in all rooms", metrics.people.clone());
         r.register("sip_sessions", "SIP sessions", metrics.sessions.clone());
@@ -136,6 +154,21 @@ impl Metrics {
         metrics
     }
 
+    fn register_protection(&self, r: &mut Registry) {
+        r.register(
+            "sip_shielded",
+            "Datagrams not looked at: keep-alives, garbage, too many from one address or from all strangers, banned",
+            self.shielded.clone(),
+        );
+        r.register("bans", "Bans so far", self.bans.clone());
+        r.register("banned", "Addresses banned now", self.banned.clone());
+        r.register(
+            "tcp_evicted",
+            "SIP connections closed to make room or for an unfinished message",
+            self.tcp_evicted.clone(),
+        );
+    }
+
     /// Adds a source that is read at every scrape.
     pub fn register_collector(&self, collector: Box<dyn prometheus_client::collector::Collector>) {
         self.registry
@@ -147,6 +180,18 @@ impl Metrics {
     /// One SIP input came.
     pub fn sip_received(&self, transport: Transport) {
         self.received.get_or_create(&label(transport)).inc();
+    }
+
+    /// The shield dropped a datagram.
+    pub fn shielded(&self, cause: Cause) {
+        let cause = match cause {
+            Cause::KeepAlive => "keepalive",
+            Cause::Garbage => "garbage",
+            Cause::Rate => "rate",
+            Cause::Flood => "flood",
+            Cause::Banned => "banned",
+        };
+        self.shielded.get_or_create(&CauseLabel { cause }).inc();
     }
 
     /// One SIP message went out.

@@ -217,7 +217,7 @@ fn subscribing_needs_the_account_too() {
     let mut house = house(false);
     let subscription = house.subscribe_as(call("SUBSCRIBE", BLUE, "<sip:ann@192.168.1.1>"));
     let refused = house.take(|c| {
-        matches!(c, meet_server::focus::command::SipCommand::RejectSubscription { subscription: s, status, .. }
+        matches!(c, SipCommand::RejectSubscription { subscription: s, status, .. }
             if *s == subscription && status.code() == 401)
     });
     assert!(refused.is_some(), "{:?}", house.sip);

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use meet_server::focus::command::SipCommand;
 use meet_server::focus::api::{ApiRefusal, ApiReply, ApiRequest, Authority};
 use meet_server::focus::io::FocusInput;
 use meet_server::focus::record::{EndReason, LeaveReason, StoreRecord};
@@ -326,8 +327,11 @@ fn an_idle_server_shuts_down_at_once() {
 fn a_lost_room_says_goodbye_and_frees_its_name() {
     let mut house = House::lan();
     let ann = house.join(&uri("blue"), "Ann");
+    let watcher = house.subscribe(&uri("blue"));
     let room = house.only_room();
     house.give(FocusInput::RoomLost { room });
+    let released = |c: &SipCommand| matches!(c, SipCommand::Release { subscription } if *subscription == watcher);
+    assert!(house.sip.iter().any(released), "the watcher is told");
     assert_eq!(
         house.bye(ann).as_deref(),
         Some("SIP;cause=500;text=\"Media failed\"")

@@ -29,7 +29,7 @@ pub use config::EndpointConfig;
 pub use event::{Event, PeerState, SessionEvent, SubscriptionEvent, TerminatedBy};
 pub use types::{
     Body, ClientTx, ConnectionId, Counts, EndpointError, Flow, Input, NotifyState, Outgoing, Output,
-    ServerTx, SessionId, SubscriptionId, Transport,
+    ServerTx, SessionId, StreamState, SubscriptionId, Transport,
 };
 
 use std::collections::HashMap;
@@ -107,6 +107,16 @@ impl Endpoint {
             .into_iter()
             .chain(usages)
             .min_by_key(|(at, _)| *at)
+    }
+
+    /// The Call-IDs of all dialogs, early and confirmed ones; one for each dialog.
+    pub fn call_ids(&self) -> impl Iterator<Item = &str> {
+        self.stack.dialogs.keys().map(|dialog| dialog.call_id.as_str())
+    }
+
+    /// All open streams, for a driver that closes those on which a message stays unfinished.
+    pub fn streams(&self) -> impl Iterator<Item = StreamState> {
+        self.stack.wire.states()
     }
 
     /// How much is held.

@@ -40,7 +40,10 @@ impl Endpoint {
             let flow = stream.flow;
             match stream.framer.next() {
                 None => return,
-                Some(Ok(Frame::Message(message))) => self.on_message(flow, &message, now),
+                Some(Ok(Frame::Message(message))) => {
+                    stream.messages += 1;
+                    self.on_message(flow, &message, now);
+                }
                 // RFC 5626 §4.4.1: a ping is answered by one line end.
                 Some(Ok(Frame::KeepAlivePing)) => self.stack.wire.transmit(flow, b"\r\n".to_vec()),
                 Some(Ok(Frame::KeepAlivePong)) => {}

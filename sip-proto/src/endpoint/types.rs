@@ -224,6 +224,17 @@ pub struct Outgoing {
     pub body: Option<Body>,
 }
 
+/// What is held of one open stream: for a driver that looks after slow senders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StreamState {
+    /// Which.
+    pub connection: ConnectionId,
+    /// Whole messages so far.
+    pub messages: u64,
+    /// Bytes of a message that is not complete.
+    pub pending: usize,
+}
+
 /// How much the endpoint holds; all zero when nothing is going on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use super::limits;
-use super::types::{ConnectionId, Flow, Output, Transport};
+use super::types::{ConnectionId, Flow, Output, StreamState, Transport};
 use crate::framing::StreamFramer;
 
 /// Connections and output.
@@ -21,6 +21,8 @@ pub(crate) struct Wire {
 pub(crate) struct Stream {
     pub(crate) flow: Flow,
     pub(crate) framer: StreamFramer,
+    /// Whole messages so far.
+    pub(crate) messages: u64,
 }
 
 impl Wire {
@@ -45,6 +47,7 @@ impl Wire {
             Stream {
                 flow,
                 framer: StreamFramer::new(),
+                messages: 0,
             },
         );
     }
@@ -68,6 +71,14 @@ impl Wire {
 
     pub(crate) fn stream(&mut self, connection: ConnectionId) -> Option<&mut Stream> {
         self.streams.get_mut(&connection)
+    }
+
+    pub(crate) fn states(&self) -> impl Iterator<Item = StreamState> {
+        self.streams.iter().map(|(connection, stream)| StreamState {
+            connection: *connection,
+            messages: stream.messages,
+            pending: stream.framer.pending(),
+        })
     }
 
     /// Whether the flow's connection is open; a datagram flow always is.

@@ -1,0 +1,169 @@
+//! Who gets through, who does not, and that nobody pays for another's false address.
+
+use super::*;
+
+const INVITE: &[u8] = b"INVITE sip:blue@h SIP/2.0\r\nCall-ID: new\r\n\r\n";
+
+fn settings() -> ShieldSettings {
+    ShieldSettings {
+        requests_per_second: 10,
+        requests_at_once: 20,
+        strangers_per_second: 50,
+        wrong_passwords: 5,
+        ban: Duration::from_secs(60),
+        trusted: vec!["10.0.0.0/8".parse().unwrap()],
+    }
+}
+
+struct Case {
+    shield: Shield,
+    now: Instant,
+}
+
+impl Case {
+    fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            shield: Shield::new(settings(), now),
+            now,
+        }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.shield.handle_timeout(self.now);
+    }
+
+    fn send(&mut self, from: &str, bytes: &[u8]) -> Verdict {
+        self.shield.datagram(from.parse().unwrap(), bytes, self.now)
+    }
+
+    /// How many of so many come through.
+    fn flood(&mut self, from: &str, count: usize) -> usize {
+        (0..count).filter(|_| self.send(from, INVITE) == Verdict::New).count()
+    }
+
+    fn blame(&mut self, from: &str) {
+        self.shield.blame(from.parse().unwrap(), self.now);
+    }
+}
+
+#[test]
+fn one_address_is_limited_and_the_others_are_not() {
+    let mut case = Case::new();
+    assert_eq!(case.flood("192.0.2.1:5060", 100), 20);
+    assert_eq!(case.send("192.0.2.1:6000", INVITE), Verdict::Drop(Cause::Rate), "another port");
+    assert_eq!(case.send("192.0.2.2:5060", INVITE), Verdict::New);
+    case.pass(1);
+    assert_eq!(case.flood("192.0.2.1:5060", 100), 10);
+    case.pass(60);
+    assert_eq!(case.flood("192.0.2.1:5060", 100), 20);
+    assert_eq!(case.flood("10.3.3.3:5060", 1000), 1000, "trusted");
+}
+
+#[test]
+fn all_strangers_together_are_limited_and_the_proven_are_not() {
+    let mut case = Case::new();
+    case.shield.prove("192.0.2.9:5060".parse().unwrap(), case.now);
+    let mut through = 0;
+    for n in 0..1_000 {
+        let from = format!("198.51.{}.{}:5060", n / 250, n % 250);
+        through += case.flood(&from, 1);
+    }
+    assert_eq!(through, 100, "two seconds' worth");
+    assert_eq!(case.send("192.0.2.77:5060", INVITE), Verdict::Drop(Cause::Flood));
+    assert_eq!(case.send("192.0.2.9:5060", INVITE), Verdict::New, "proven");
+    assert_eq!(case.send("192.0.2.9:5061", INVITE), Verdict::Drop(Cause::Flood), "only that port");
+    case.pass(3_700);
+    assert_eq!(case.shield.entries(), (0, 0, 0), "all is forgotten");
+}
+
+#[test]
+fn calls_come_through_whatever_else_happens() {
+    let mut case = Case::new();
+    let bye = b"BYE sip:blue@h SIP/2.0\r\nCall-ID: up\r\n\r\n";
+    case.shield.keep_call("up", case.now);
+    case.flood("192.0.2.1:5060", 500);
+    for _ in 0..10 {
+        case.blame("192.0.2.1:4000");
+    }
+    assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::Drop(Cause::Banned));
+    assert_eq!(case.send("192.0.2.1:5060", bye), Verdict::OfCall);
+    assert_eq!(case.send("203.0.113.5:9", bye), Verdict::OfCall, "a NAT may change the address");
+    // Who knows the Call-ID cannot flood with it either.
+    let through = (0..1_000).filter(|_| case.send("203.0.113.5:9", bye) == Verdict::OfCall).count();
+    assert_eq!(through, 118);
+    case.pass(1);
+    assert_eq!(case.send("192.0.2.1:5060", bye), Verdict::OfCall);
+    // Over, and then forgotten.
+    case.pass(41);
+    assert_eq!(case.send("192.0.2.1:5060", bye), Verdict::Drop(Cause::Banned));
+}
+
+#[test]
+fn wrong_passwords_bring_a_ban_that_ends() {
+    let mut case = Case::new();
+    for _ in 0..5 {
+        case.blame("192.0.2.1:5060");
+        assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::New);
+    }
+    assert!(case.shield.admits_connection("192.0.2.1".parse().unwrap(), case.now));
+    case.blame("192.0.2.1:5060");
+    case.blame("192.0.2.1:5060");
+    case.pass(1);
+    assert_eq!((case.shield.bans(), case.shield.banned()), (1, 1));
+    assert_eq!(case.send("192.0.2.1:7777", INVITE), Verdict::Drop(Cause::Banned));
+    assert!(!case.shield.admits_connection("192.0.2.1".parse().unwrap(), case.now));
+    assert_eq!(case.send("192.0.2.2:5060", INVITE), Verdict::New);
+    case.pass(60);
+    assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::New);
+    assert_eq!(case.shield.banned(), 0);
+    for _ in 0..50 {
+        case.blame("10.0.0.1:5060");
+    }
+    assert_eq!(case.send("10.0.0.1:5060", INVITE), Verdict::New, "trusted");
+}
+
+/// A phone with a wrong password that tries twice a minute locks nobody out.
+#[test]
+fn a_forgotten_password_is_no_attack() {
+    let mut case = Case::new();
+    for _ in 0..100 {
+        case.blame("192.0.2.1:5060");
+        case.pass(150);
+    }
+    assert_eq!(case.shield.bans(), 0);
+}
+
+/// Nothing in a datagram, however bad, bans the address that stands on it.
+#[test]
+fn a_false_address_brings_nobody_a_ban() {
+    let mut case = Case::new();
+    for _ in 0..10_000 {
+        case.send("192.0.2.1:5060", b"\x01garbage");
+        case.send("192.0.2.1:5060", INVITE);
+    }
+    assert_eq!(case.shield.bans(), 0);
+    case.pass(2);
+    assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::New);
+    assert_eq!(case.send("192.0.2.1:5060", b"\r\n\r\n"), Verdict::Drop(Cause::KeepAlive));
+    assert_eq!(case.send("192.0.2.1:5060", b"\x01garbage"), Verdict::Drop(Cause::Garbage));
+}
+
+#[test]
+fn the_tables_are_bounded() {
+    let mut case = Case::new();
+    for n in 0..100_000_u32 {
+        let address = SocketAddr::new(IpAddr::V4((0x4000_0000 + n).into()), 5060);
+        case.shield.datagram(address, INVITE, case.now);
+        case.shield.blame(address, case.now);
+        case.shield.prove(address, case.now);
+        case.shield.keep_call(&n.to_string(), case.now);
+    }
+    let full = (limits::MAX_CALLS, limits::MAX_PROVEN, limits::MAX_SOURCES);
+    assert_eq!(case.shield.entries(), full);
+    let fresh = Verdict::Drop(Cause::Flood);
+    assert_eq!(case.send("192.0.2.1:5060", INVITE), fresh, "no room: counted with all strangers");
+    case.pass(3_700);
+    assert_eq!(case.shield.entries(), (0, 0, 0));
+}
