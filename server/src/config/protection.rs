@@ -60,7 +60,9 @@ impl ProtectionConfig {
             return invalid("the limits of [protection] must be at least 1".into());
         }
         if self.wrong_passwords == 0 {
-            return invalid("protection.wrong_passwords must be at least 1; ban_seconds = 0 bans nobody".into());
+            return invalid(
+                "protection.wrong_passwords must be at least 1; ban_seconds = 0 bans nobody".into(),
+            );
         }
         Ok(())
     }

@@ -109,7 +109,9 @@ impl Table {
     }
 
     fn remove(&mut self, id: u64) {
-        let Some(taken) = self.seats.remove(&id) else { return };
+        let Some(taken) = self.seats.remove(&id) else {
+            return;
+        };
         taken.get_up.notify_one();
         if let Some(count) = self.by_source.get_mut(&taken.source) {
             *count = count.saturating_sub(1);
@@ -202,7 +204,11 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(silent.wanted());
         drop(silent);
-        assert!(seats.take(5, ip("192.0.2.2"), at(4)).is_some_and(|(_, evicted)| !evicted));
+        assert!(
+            seats
+                .take(5, ip("192.0.2.2"), at(4))
+                .is_some_and(|(_, evicted)| !evicted)
+        );
         seats.keep(2, at(1000));
         seats.keep(4, at(1000));
         assert!(seats.take(6, ip(ANN), at(5)).is_none(), "all three are of use");
@@ -216,8 +222,12 @@ mod tests {
         let now = Instant::now();
         let seats = Seats::new(2, 2);
         let (_a, _) = seats.take(1, ip(ANN), now).unwrap();
-        let (_b, _) = seats.take(2, ip("192.0.2.2"), now + Duration::from_secs(1)).unwrap();
-        let (_c, evicted) = seats.take(3, ip("192.0.2.3"), now + Duration::from_secs(2)).unwrap();
+        let (_b, _) = seats
+            .take(2, ip("192.0.2.2"), now + Duration::from_secs(1))
+            .unwrap();
+        let (_c, evicted) = seats
+            .take(3, ip("192.0.2.3"), now + Duration::from_secs(2))
+            .unwrap();
         assert!(evicted);
         assert_eq!(seats.lock().seats.len(), 2);
         assert!(!seats.lock().by_source.contains_key(&Source::of(ip(ANN))));

@@ -163,7 +163,9 @@ impl Signalling {
     /// Whatever was just done, messages of calls come before the next thing.
     fn calls_first(&mut self) {
         for _ in 0..CALLS_IN_A_ROW {
-            let Ok(input) = self.of_calls.try_recv() else { return };
+            let Ok(input) = self.of_calls.try_recv() else {
+                return;
+            };
             self.settle();
             self.wire_input(input);
         }
@@ -333,7 +335,9 @@ impl Signalling {
             Transport::Udp => self.udp.transmit(flow, &bytes),
             Transport::Tcp => {
                 if let Some(connection) = flow.connection
-                    && let Look::Sip { call_id: Some(call_id) } = look(&bytes)
+                    && let Look::Sip {
+                        call_id: Some(call_id),
+                    } = look(&bytes)
                     && self.shield.lock().knows_call(call_id, Instant::now())
                 {
                     self.streams.keep(connection, Instant::now());

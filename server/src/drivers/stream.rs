@@ -19,8 +19,8 @@ use crate::telemetry::Metrics;
 use sip_proto::endpoint::{ConnectionId, Flow, StreamState};
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -229,7 +229,11 @@ async fn accept(listener: TcpListener, bound: SocketAddr, shared: Shared) {
             shared.metrics.sip_dropped.inc();
             continue;
         }
-        if !shared.shield.lock().admits_connection(remote.ip(), Instant::now()) {
+        if !shared
+            .shield
+            .lock()
+            .admits_connection(remote.ip(), Instant::now())
+        {
             shared.metrics.shielded(Cause::Banned);
             continue;
         }
@@ -333,7 +337,9 @@ async fn read(mut reader: tokio::io::ReadHalf<Box<dyn ByteStream>>, place: &Plac
             Ok(Ok(length)) if length > 0 => length,
             Ok(_) => return,
             // Whoever is of use may be silent for longer.
-            Err(_) if place.seat.is_kept(Instant::now()) && quiet_since.elapsed() < shared.limits.idle => continue,
+            Err(_) if place.seat.is_kept(Instant::now()) && quiet_since.elapsed() < shared.limits.idle => {
+                continue;
+            }
             Err(_) => return,
         };
         quiet_since = Instant::now();
@@ -342,7 +348,12 @@ async fn read(mut reader: tokio::io::ReadHalf<Box<dyn ByteStream>>, place: &Plac
         let kept = place.seat.heard(quiet_since);
         let bytes = buffer.get(..length).unwrap_or_default().to_vec();
         let connection = place.id;
-        if shared.wire.send(WireInput::Stream { connection, bytes }).await.is_err() {
+        if shared
+            .wire
+            .send(WireInput::Stream { connection, bytes })
+            .await
+            .is_err()
+        {
             return;
         }
         let next = pace.read(length, kept, quiet_since);

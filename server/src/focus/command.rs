@@ -200,7 +200,9 @@ impl SipCommand {
             Self::AcceptSubscription { subscription, .. } | Self::RejectSubscription { subscription, .. } => {
                 About::Subscription(*subscription)
             }
-            Self::Notify { subscription, .. } | Self::Release { subscription } => About::Notice(*subscription),
+            Self::Notify { subscription, .. } | Self::Release { subscription } => {
+                About::Notice(*subscription)
+            }
             Self::Respond { .. }
             | Self::TakeIn { .. }
             | Self::TurnAway { .. }

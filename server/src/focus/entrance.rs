@@ -65,8 +65,11 @@ impl Focus {
         }
         let open = self.is_open(&request);
         match self.gate.screen(&request, flow.remote.ip(), open, now) {
-            Verdict::Refuse(rejection) | Verdict::Wrong(rejection) => self.turn_away(request, flow, rejection),
-            Verdict::Pass(_) if request.method == Method::Options => match self.options(&request, &flow, now) {
+            Verdict::Refuse(rejection) | Verdict::Wrong(rejection) => {
+                self.turn_away(request, flow, rejection)
+            }
+            Verdict::Pass(_) if request.method == Method::Options => match self.options(&request, &flow, now)
+            {
                 Ok(response) => self.sip(SipCommand::AnswerArrival {
                     request: Box::new(request),
                     flow,

@@ -242,7 +242,8 @@ impl Focus {
         let found = self.find(name, now);
         // With accounts a stranger must not learn which meetings there are: what it may not do is refused alike for
         // names that live, that ended and that never were. On a local network everybody may list them anyway.
-        let hidden = self.settings.admittance == Admittance::Accounts && *authority != Authority::Administrator;
+        let hidden =
+            self.settings.admittance == Admittance::Accounts && *authority != Authority::Administrator;
         let room = match found {
             Err(_) if hidden => return Err(ApiRefusal::NotAllowed),
             found => found?,

@@ -269,7 +269,8 @@ fn one_user_has_a_bounded_number_of_addresses() {
              Contact: {CONTACT};expires={expires}\r\nContent-Length: 0\r\n\r\n",
             case.cseq
         );
-        let Ok(sip_proto::message::Message::Request(request)) = sip_proto::message::parse(text.as_bytes()) else {
+        let Ok(sip_proto::message::Message::Request(request)) = sip_proto::message::parse(text.as_bytes())
+        else {
             panic!("{text}");
         };
         code(&case.registrar.register(&request, |_| true, case.now).0)

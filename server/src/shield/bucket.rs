@@ -11,7 +11,10 @@ pub(super) struct Bucket {
 
 impl Bucket {
     pub(super) const fn full(burst: f64, now: Instant) -> Self {
-        Self { tokens: burst, at: now }
+        Self {
+            tokens: burst,
+            at: now,
+        }
     }
 
     /// Takes one token; `false`: there is none.

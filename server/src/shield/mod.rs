@@ -189,7 +189,9 @@ impl Shield {
         }
         let (rates, ban) = (self.rates(), self.settings.ban);
         let source = Source::of(address.ip());
-        let Some(watched) = self.watch(source, now) else { return };
+        let Some(watched) = self.watch(source, now) else {
+            return;
+        };
         if watched.faults.take(rates.faults, now) || watched.is_banned(now) {
             return;
         }
@@ -210,7 +212,11 @@ impl Shield {
         self.proven.retain(|_, pass| pass.until > now);
         let rates = self.rates();
         self.sources.retain(|_, watched| !watched.is_idle(&rates, now));
-        self.banned = self.sources.values().filter(|watched| watched.is_banned(now)).count();
+        self.banned = self
+            .sources
+            .values()
+            .filter(|watched| watched.is_banned(now))
+            .count();
     }
 
     /// Bans so far.
@@ -270,7 +276,10 @@ impl Shield {
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {
-        self.settings.trusted.iter().any(|network| network.contains(address))
+        self.settings
+            .trusted
+            .iter()
+            .any(|network| network.contains(address))
     }
 
     fn rates(&self) -> Rates {
@@ -297,7 +306,9 @@ impl Watched {
     }
 
     fn is_idle(&mut self, rates: &Rates, now: Instant) -> bool {
-        !self.is_banned(now) && self.requests.is_full(rates.requests, now) && self.faults.is_full(rates.faults, now)
+        !self.is_banned(now)
+            && self.requests.is_full(rates.requests, now)
+            && self.faults.is_full(rates.faults, now)
     }
 }
 

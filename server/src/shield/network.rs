@@ -106,7 +106,15 @@ mod tests {
             assert!(network.contains(ip(inside)), "{network:?} {inside}");
             assert!(!network.contains(ip(outside)), "{network:?} {outside}");
         }
-        for bad in ["", "x", "1.2.3.4/33", "::1/129", "1.2.3.4/", "1.2.3/8", "1.2.3.4/-1"] {
+        for bad in [
+            "",
+            "x",
+            "1.2.3.4/33",
+            "::1/129",
+            "1.2.3.4/",
+            "1.2.3/8",
+            "1.2.3.4/-1",
+        ] {
             assert!(bad.parse::<Network>().is_err(), "{bad}");
         }
     }
@@ -116,7 +124,10 @@ mod tests {
         assert_eq!(Source::of(ip("192.0.2.1")), Source::of(ip("::ffff:192.0.2.1")));
         assert_ne!(Source::of(ip("192.0.2.1")), Source::of(ip("192.0.2.2")));
         assert_eq!(Source::of(ip("2001:db8::1")), Source::of(ip("2001:db8::2:1")));
-        assert_ne!(Source::of(ip("2001:db8:0:1::1")), Source::of(ip("2001:db8:0:2::1")));
+        assert_ne!(
+            Source::of(ip("2001:db8:0:1::1")),
+            Source::of(ip("2001:db8:0:2::1"))
+        );
         assert_eq!(Source::of(ip("192.0.2.1")).to_string(), "192.0.2.1");
         assert_eq!(Source::of(ip("2001:db8::5")).to_string(), "2001:db8::/64");
     }

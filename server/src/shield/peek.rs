@@ -35,7 +35,9 @@ pub fn look(bytes: &[u8]) -> Look<'_> {
     let text = text.get(..PEEK).unwrap_or(text);
     let mut lines = text.split(|byte| *byte == b'\n');
     let first = lines.next().unwrap_or_default();
-    let is_word = first.first().is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte));
+    let is_word = first
+        .first()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(byte));
     if !is_word || !first.windows(4).any(|four| four.eq_ignore_ascii_case(b"SIP/")) {
         return Look::Garbage;
     }
@@ -60,7 +62,9 @@ fn call_id<'a>(mut lines: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
                 return Some(value);
             }
             // Folded onto the next line (RFC 3261 §7.3.1).
-            let next = lines.next().filter(|line| line.starts_with(b" ") || line.starts_with(b"\t"))?;
+            let next = lines
+                .next()
+                .filter(|line| line.starts_with(b" ") || line.starts_with(b"\t"))?;
             return Some(next.trim_ascii()).filter(|value| !value.is_empty());
         }
     }
@@ -79,14 +83,26 @@ mod tests {
 
     #[test]
     fn messages_and_their_call_ids() {
-        let long = format!("BYE sip:a@b SIP/2.0\r\nX: {}\r\nCall-ID: x\r\n\r\n", "y".repeat(PEEK));
+        let long = format!(
+            "BYE sip:a@b SIP/2.0\r\nX: {}\r\nCall-ID: x\r\n\r\n",
+            "y".repeat(PEEK)
+        );
         for (text, look_like) in [
-            ("BYE sip:a@b SIP/2.0\r\nVia: x\r\nCall-ID: 1@h\r\n\r\n", sip(b"1@h")),
-            ("\r\n\r\nBYE sip:a@b SIP/2.0\r\ncall-id \t:  2 \r\n\r\n", sip(b"2")),
+            (
+                "BYE sip:a@b SIP/2.0\r\nVia: x\r\nCall-ID: 1@h\r\n\r\n",
+                sip(b"1@h"),
+            ),
+            (
+                "\r\n\r\nBYE sip:a@b SIP/2.0\r\ncall-id \t:  2 \r\n\r\n",
+                sip(b"2"),
+            ),
             ("SIP/2.0 200 OK\r\ni:3\r\n\r\n", sip(b"3")),
             ("SIP/2.0 200 OK\nCALL-ID: 4\nI: 5\n\n", sip(b"4")),
             ("OPTIONS sip:a SIP/7.0\r\nCall-ID:\r\n  6\r\n\r\n", sip(b"6")),
-            ("BYE sip:a@b SIP/2.0\r\n\r\nCall-ID: body\r\n", Look::Sip { call_id: None }),
+            (
+                "BYE sip:a@b SIP/2.0\r\n\r\nCall-ID: body\r\n",
+                Look::Sip { call_id: None },
+            ),
             ("BYE sip:a@b SIP/2.0", Look::Sip { call_id: None }),
             (&long, Look::Sip { call_id: None }),
         ] {
@@ -99,12 +115,23 @@ mod tests {
         for alive in ["", "\r\n", "\r\n\r\n", "\0\0\0\0", "\0"] {
             assert_eq!(look(alive.as_bytes()), Look::KeepAlive, "{alive:?}");
         }
-        let stun = [0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12];
+        let stun = [
+            0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+        ];
         assert_eq!(look(&stun), Look::Stun);
-        for garbage in ["\r\n\r\n\r\n\r\n\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\u{1}\u{2}SIP/2.0", "hello"] {
+        for garbage in [
+            "\r\n\r\n\r\n\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "\u{1}\u{2}SIP/2.0",
+            "hello",
+        ] {
             assert_eq!(look(garbage.as_bytes()), Look::Garbage, "{garbage:?}");
         }
-        assert_eq!(look(&[0x80, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]), Look::Garbage, "RTP");
+        assert_eq!(
+            look(&[0x80, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]),
+            Look::Garbage,
+            "RTP"
+        );
     }
 
     #[test]

@@ -40,7 +40,9 @@ impl Case {
 
     /// How many of so many come through.
     fn flood(&mut self, from: &str, count: usize) -> usize {
-        (0..count).filter(|_| self.send(from, INVITE) == Verdict::New).count()
+        (0..count)
+            .filter(|_| self.send(from, INVITE) == Verdict::New)
+            .count()
     }
 
     fn blame(&mut self, from: &str) {
@@ -52,7 +54,11 @@ impl Case {
 fn one_address_is_limited_and_the_others_are_not() {
     let mut case = Case::new();
     assert_eq!(case.flood("192.0.2.1:5060", 100), 20);
-    assert_eq!(case.send("192.0.2.1:6000", INVITE), Verdict::Drop(Cause::Rate), "another port");
+    assert_eq!(
+        case.send("192.0.2.1:6000", INVITE),
+        Verdict::Drop(Cause::Rate),
+        "another port"
+    );
     assert_eq!(case.send("192.0.2.2:5060", INVITE), Verdict::New);
     case.pass(1);
     assert_eq!(case.flood("192.0.2.1:5060", 100), 10);
@@ -73,7 +79,11 @@ fn all_strangers_together_are_limited_and_the_proven_are_not() {
     assert_eq!(through, 100, "two seconds' worth");
     assert_eq!(case.send("192.0.2.77:5060", INVITE), Verdict::Drop(Cause::Flood));
     assert_eq!(case.send("192.0.2.9:5060", INVITE), Verdict::New, "proven");
-    assert_eq!(case.send("192.0.2.9:5061", INVITE), Verdict::Drop(Cause::Flood), "only that port");
+    assert_eq!(
+        case.send("192.0.2.9:5061", INVITE),
+        Verdict::Drop(Cause::Flood),
+        "only that port"
+    );
     case.pass(3_700);
     assert_eq!(case.shield.entries(), (0, 0, 0), "all is forgotten");
 }
@@ -89,9 +99,15 @@ fn calls_come_through_whatever_else_happens() {
     }
     assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::Drop(Cause::Banned));
     assert_eq!(case.send("192.0.2.1:5060", bye), Verdict::OfCall);
-    assert_eq!(case.send("203.0.113.5:9", bye), Verdict::OfCall, "a NAT may change the address");
+    assert_eq!(
+        case.send("203.0.113.5:9", bye),
+        Verdict::OfCall,
+        "a NAT may change the address"
+    );
     // Who knows the Call-ID cannot flood with it either.
-    let through = (0..1_000).filter(|_| case.send("203.0.113.5:9", bye) == Verdict::OfCall).count();
+    let through = (0..1_000)
+        .filter(|_| case.send("203.0.113.5:9", bye) == Verdict::OfCall)
+        .count();
     assert_eq!(through, 118);
     case.pass(1);
     assert_eq!(case.send("192.0.2.1:5060", bye), Verdict::OfCall);
@@ -107,13 +123,20 @@ fn wrong_passwords_bring_a_ban_that_ends() {
         case.blame("192.0.2.1:5060");
         assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::New);
     }
-    assert!(case.shield.admits_connection("192.0.2.1".parse().unwrap(), case.now));
+    assert!(
+        case.shield
+            .admits_connection("192.0.2.1".parse().unwrap(), case.now)
+    );
     case.blame("192.0.2.1:5060");
     case.blame("192.0.2.1:5060");
     case.pass(1);
     assert_eq!((case.shield.bans(), case.shield.banned()), (1, 1));
     assert_eq!(case.send("192.0.2.1:7777", INVITE), Verdict::Drop(Cause::Banned));
-    assert!(!case.shield.admits_connection("192.0.2.1".parse().unwrap(), case.now));
+    assert!(
+        !case
+            .shield
+            .admits_connection("192.0.2.1".parse().unwrap(), case.now)
+    );
     assert_eq!(case.send("192.0.2.2:5060", INVITE), Verdict::New);
     case.pass(60);
     assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::New);
@@ -146,8 +169,14 @@ fn a_false_address_brings_nobody_a_ban() {
     assert_eq!(case.shield.bans(), 0);
     case.pass(2);
     assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::New);
-    assert_eq!(case.send("192.0.2.1:5060", b"\r\n\r\n"), Verdict::Drop(Cause::KeepAlive));
-    assert_eq!(case.send("192.0.2.1:5060", b"\x01garbage"), Verdict::Drop(Cause::Garbage));
+    assert_eq!(
+        case.send("192.0.2.1:5060", b"\r\n\r\n"),
+        Verdict::Drop(Cause::KeepAlive)
+    );
+    assert_eq!(
+        case.send("192.0.2.1:5060", b"\x01garbage"),
+        Verdict::Drop(Cause::Garbage)
+    );
 }
 
 #[test]
@@ -163,7 +192,11 @@ fn the_tables_are_bounded() {
     let full = (limits::MAX_CALLS, limits::MAX_PROVEN, limits::MAX_SOURCES);
     assert_eq!(case.shield.entries(), full);
     let fresh = Verdict::Drop(Cause::Flood);
-    assert_eq!(case.send("192.0.2.1:5060", INVITE), fresh, "no room: counted with all strangers");
+    assert_eq!(
+        case.send("192.0.2.1:5060", INVITE),
+        fresh,
+        "no room: counted with all strangers"
+    );
     case.pass(3_700);
     assert_eq!(case.shield.entries(), (0, 0, 0));
 }

@@ -116,7 +116,12 @@ fn strangers_are_turned_away_before_anything_is_kept() {
             panic!("{method} with a forged nonce was let in")
         };
         assert_eq!(status.code(), 401);
-        assert!(headers.get(&HeaderName::WwwAuthenticate).unwrap().contains("stale=true"));
+        assert!(
+            headers
+                .get(&HeaderName::WwwAuthenticate)
+                .unwrap()
+                .contains("stale=true")
+        );
         assert!(house.lookups.is_empty(), "{method}: the account was looked up");
         let back = house.arrival(genuine, flow());
         assert!(matches!(back, SipCommand::TakeIn { .. }), "{method}: {back:?}");
@@ -124,7 +129,9 @@ fn strangers_are_turned_away_before_anything_is_kept() {
     assert!(house.rooms.is_empty());
     let open = call("OPTIONS", "sip:192.168.1.1:5060", "<sip:ann@192.168.1.1>");
     let answer = house.arrival(open, flow());
-    assert!(matches!(answer, SipCommand::AnswerArrival { ref response, .. } if response.status.code() == 200));
+    assert!(
+        matches!(answer, SipCommand::AnswerArrival { ref response, .. } if response.status.code() == 200)
+    );
 }
 
 /// A wrong password is blamed on a sender who received our challenge, and on nobody else.

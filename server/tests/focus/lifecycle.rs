@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use meet_server::focus::command::SipCommand;
 use meet_server::focus::api::{ApiRefusal, ApiReply, ApiRequest, Authority};
+use meet_server::focus::command::SipCommand;
 use meet_server::focus::io::FocusInput;
 use meet_server::focus::record::{EndReason, LeaveReason, StoreRecord};
 use meet_server::focus::room_io::{MediaCommand, RoomInput, RoomReport};
@@ -330,7 +330,8 @@ fn a_lost_room_says_goodbye_and_frees_its_name() {
     let watcher = house.subscribe(&uri("blue"));
     let room = house.only_room();
     house.give(FocusInput::RoomLost { room });
-    let released = |c: &SipCommand| matches!(c, SipCommand::Release { subscription } if *subscription == watcher);
+    let released =
+        |c: &SipCommand| matches!(c, SipCommand::Release { subscription } if *subscription == watcher);
     assert!(house.sip.iter().any(released), "the watcher is told");
     assert_eq!(
         house.bye(ann).as_deref(),

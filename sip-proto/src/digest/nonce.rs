@@ -6,8 +6,8 @@
 //! watermark and answered with `stale=true`, never accepted again.
 
 use super::Refusal;
-use super::server::NonceStanding;
 use super::algorithm::hex;
+use super::server::NonceStanding;
 use crate::ids::IdSource;
 use crate::limits::{MAX_TRACKED_NONCES, NONCE_COUNT_WINDOW};
 use sha2::{Digest as _, Sha256};

@@ -89,7 +89,9 @@ impl Listener for Bounded {
             match self.listener.accept().await {
                 Ok((stream, remote)) => {
                     // More than its share: closed at once, which its owner sees.
-                    let Some(share) = self.by_source.take(remote.ip()) else { continue };
+                    let Some(share) = self.by_source.take(remote.ip()) else {
+                        continue;
+                    };
                     let connection = Connection {
                         stream,
                         deadline: Box::pin(tokio::time::sleep(API_IDLE)),
