@@ -58,3 +58,6 @@ pub const REGISTER_RETRY: Duration = Duration::from_secs(30);
 pub const API_BODY_BYTES: u64 = 4 << 20;
 /// Seconds without any RTP after which the other side is asked by SIP whether it is still there.
 pub const QUIET_SECONDS: u32 = 5;
+
+/// Seconds after which a call that was not refreshed ends (RFC 4028 §4 recommends half an hour).
+pub const SESSION_EXPIRES: u32 = 1_800;

@@ -97,6 +97,7 @@ impl Phone {
                 Method::Notify,
             ],
             accept: vec!["application/sdp".to_owned(), "application/dtmf-relay".to_owned()],
+            session_expires: Some(limits::SESSION_EXPIRES),
             credentials: config.account.credentials.iter().cloned().collect(),
             ..EndpointConfig::default()
         };

@@ -212,6 +212,14 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if config.meetings.max_members > LEGS_PER_ROOM {
         return invalid(format!("meetings.max_members is more than {LEGS_PER_ROOM}"));
     }
+    if config.meetings.min_session_expires_seconds < 90 {
+        return invalid("meetings.min_session_expires_seconds is less than 90 (RFC 4028 §5)".into());
+    }
+    if config.meetings.min_session_expires_seconds > config.meetings.session_expires_seconds {
+        return invalid(
+            "meetings.min_session_expires_seconds is more than meetings.session_expires_seconds".into(),
+        );
+    }
     if config.sip.min_expires_seconds > config.sip.max_expires_seconds {
         return invalid("sip.min_expires_seconds is more than sip.max_expires_seconds".into());
     }

@@ -158,6 +158,9 @@ pub struct SipConfig {
     pub algorithms: Vec<String>,
     /// A TCP connection on which nothing came for so long is closed (dead peers are found earlier by probes).
     pub tcp_idle_seconds: u64,
+    /// Requests of the server of more bytes than this (large rosters) leave UDP for TCP (RFC 3261 §18.1.1), and come
+    /// back when the phone does not take TCP.
+    pub stream_above_bytes: usize,
     /// TCP connections in all.
     pub tcp_connections: usize,
     /// TCP connections from one address.
@@ -175,6 +178,7 @@ impl Default for SipConfig {
             domains: Vec::new(),
             algorithms: vec!["SHA-256".into()],
             tcp_idle_seconds: 7200,
+            stream_above_bytes: 1300,
             tcp_connections: 2000,
             tcp_connections_per_address: 200,
             max_expires_seconds: 3600,
@@ -220,6 +224,10 @@ pub struct MeetingsConfig {
     pub ring_milliseconds: u64,
     /// A member without RTP for so long is asked by OPTIONS and removed when it is silent too.
     pub vanish_seconds: u64,
+    /// A call that is not refreshed for so long ends, where the phone knows session timers (RFC 4028).
+    pub session_expires_seconds: u32,
+    /// The shortest such time that a phone may ask for, at least 90.
+    pub min_session_expires_seconds: u32,
     /// A short tone when somebody enters or leaves.
     pub join_tone: bool,
 }
@@ -234,6 +242,8 @@ impl Default for MeetingsConfig {
             unused_grace_seconds: 43_200,
             ring_milliseconds: 0,
             vanish_seconds: 20,
+            session_expires_seconds: 1800,
+            min_session_expires_seconds: 90,
             join_tone: false,
         }
     }

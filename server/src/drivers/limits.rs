@@ -19,8 +19,9 @@ pub const STREAM_WRITE_QUEUE: usize = 128;
 pub const STREAM_WRITE: Duration = Duration::from_secs(10);
 /// A new stream that sends nothing for so long is closed (connections cost descriptors).
 pub const STREAM_FIRST_BYTES: Duration = Duration::from_secs(32);
-/// Connecting to a stream peer; RFC 3261 §17 would give up after 32 s anyway.
-pub const STREAM_CONNECT: Duration = Duration::from_secs(10);
+/// Connecting to a stream peer: room for two lost SYNs. A request that left UDP only for its size waits for this
+/// before it goes back, so it cannot be as long as RFC 3261 §17 would wait.
+pub const STREAM_CONNECT: Duration = Duration::from_secs(4);
 /// Remote addresses whose local address is remembered (a wildcard socket); 100 bytes each.
 pub const ROUTE_CACHE: usize = 4096;
 /// A remembered local address is looked up anew after so long: interfaces come and go.

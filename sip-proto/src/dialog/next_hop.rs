@@ -9,6 +9,11 @@ use crate::message::Request;
 use crate::uri::Uri;
 
 impl Dialog {
+    /// Whether the peer sits behind an address translator and is reached only where it was heard.
+    pub fn is_translated(&self) -> bool {
+        self.translated
+    }
+
     /// The flow of the next request. `is_open` says whether the dialog's present flow still stands. No names are
     /// resolved: a URI that names its host leaves the flow as it is.
     pub fn next_hop(&self, is_open: bool) -> Flow {

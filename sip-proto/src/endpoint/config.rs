@@ -22,6 +22,10 @@ pub struct EndpointConfig {
     pub accept: Vec<String>,
     /// Event packages offered: Allow-Events; empty leaves the header out.
     pub allow_events: Vec<String>,
+    /// Requests of more bytes than this leave UDP for TCP (RFC 3261 §18.1.1: 1,300 where the path's MTU is not known),
+    /// and come back to UDP when TCP does not get there. `None`: never; for drivers that cannot open a stream beside
+    /// their socket.
+    pub stream_above: Option<usize>,
     /// Timer values.
     pub timers: TimerValues,
     /// With these a 401 or 407 is answered.
@@ -64,6 +68,7 @@ impl Default for EndpointConfig {
             supported: vec!["100rel".to_owned(), "timer".to_owned()],
             accept: vec!["application/sdp".to_owned()],
             allow_events: Vec::new(),
+            stream_above: None,
             timers: TimerValues::default(),
             credentials: Vec::new(),
             session_expires: None,

@@ -62,3 +62,9 @@ pub const DEFAULT_SUBSCRIPTION: u32 = 3_600;
 
 /// How often one request is sent again with credentials: a proxy's challenge, the server's, and a stale nonce.
 pub const MAX_CHALLENGES: u8 = 3;
+
+/// Addresses that are remembered as out of reach for streams: some 40 bytes each.
+pub const MAX_WITHOUT_STREAMS: usize = 8_192;
+
+/// How long a failed stream is remembered, so that large requests do not wait for the same failure again and again.
+pub const WITHOUT_STREAMS: Duration = Duration::from_secs(600);

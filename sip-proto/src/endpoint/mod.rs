@@ -69,10 +69,10 @@ impl Endpoint {
             Input::Stream { connection, bytes } => self.on_stream(connection, bytes, now),
             Input::Closed { connection } => {
                 if let Some(flow) = self.stack.wire.closed(connection) {
-                    self.stack.layer.transport_failed(&flow);
+                    self.stack.transport_failed(&flow, now);
                 }
             }
-            Input::TransportFailed { flow } => self.stack.layer.transport_failed(&flow),
+            Input::TransportFailed { flow } => self.stack.transport_failed(&flow, now),
         }
         self.handle_notices(now);
     }

@@ -51,7 +51,7 @@ impl Endpoint {
                     // Where the next message begins is anybody's guess (RFC 4475 §3.1.2.3).
                     self.on_garbage(error, flow);
                     if let Some(flow) = self.stack.wire.close(connection) {
-                        self.stack.layer.transport_failed(&flow);
+                        self.stack.transport_failed(&flow, now);
                     }
                     return;
                 }
@@ -243,7 +243,7 @@ impl Endpoint {
         else {
             return self.stack.release_peer(peer);
         };
-        match Notifier::asked(id, tx, &request, flow, &mut self.stack) {
+        match Notifier::asked(id, tx, &request, flow, &mut self.stack, now) {
             Ok(notifier) => {
                 let side = Side::Notifier(Box::new(notifier));
                 self.subscriptions.insert(

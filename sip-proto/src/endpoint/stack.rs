@@ -95,7 +95,7 @@ impl Stack {
         let mut ids = IdSource::new(seed);
         let tag_secret = ids.below(u64::MAX);
         Stack {
-            layer: Layer::new(config.timers),
+            layer: Layer::new(config.timers, config.stream_above),
             config,
             ids,
             wire: Wire::new(),
@@ -161,6 +161,11 @@ impl Stack {
         let owner = ClientUse { purpose, attempts: 0 };
         self.layer
             .send(request, flow, owner, &mut self.ids, &mut self.wire, now)
+    }
+
+    /// A destination cannot be reached, or a connection is gone.
+    pub(crate) fn transport_failed(&mut self, flow: &Flow, now: Instant) {
+        self.layer.transport_failed(flow, &mut self.wire, now);
     }
 
     /// Sends an ACK to a 2xx: no transaction, its own branch. The bytes are kept to send again.

@@ -143,9 +143,16 @@ impl InviteClient {
         }
     }
 
-    /// The transport could not deliver the INVITE or the ACK.
-    pub fn on_transport_error(&mut self) -> Action {
+    /// The transport could not deliver the INVITE or the ACK, or the connection that brought a provisional response
+    /// is gone: its final one may come by a new connection (§18.2.2), but is not waited for as long as timer C.
+    pub fn on_transport_error(&mut self, now: Instant) -> Action {
         match self.state {
+            State::Proceeding if self.reliable => {
+                let soon = now + self.values.transaction();
+                let until = self.timers.deadline(Timer::C).map_or(soon, |at| at.min(soon));
+                self.timers.arm(Timer::C, until);
+                Action::None
+            }
             State::Calling { .. } | State::Completed => self.end(Action::Unreachable),
             _ => Action::None,
         }
@@ -232,7 +239,7 @@ mod tests {
         assert_eq!(m.state(), State::Accepted);
         assert_eq!(m.on_response(200, now), Action::Deliver);
         assert_eq!(m.on_response(486, now), Action::None);
-        assert_eq!(m.on_transport_error(), Action::None);
+        assert_eq!(m.on_transport_error(now), Action::None);
         assert_eq!(run(&mut m, now, Duration::from_secs(60)), [(32000, Action::None)]);
         assert_eq!(m.state(), State::Terminated);
         assert_eq!(m.on_response(200, now), Action::None);
@@ -242,7 +249,7 @@ mod tests {
         assert_eq!(m.state(), State::Terminated);
 
         let (mut m, _) = machine(false);
-        assert_eq!(m.on_transport_error(), Action::Unreachable);
+        assert_eq!(m.on_transport_error(now), Action::Unreachable);
         assert_eq!(m.state(), State::Terminated);
     }
 }

@@ -28,3 +28,4 @@ mod storms;
 mod streams;
 mod subscriptions;
 mod torture;
+mod transports;

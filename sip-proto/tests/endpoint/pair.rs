@@ -50,6 +50,9 @@ pub struct Pair {
     pub b: Agent,
     pub now: Instant,
     transport: Transport,
+    /// Nobody takes a new stream: whoever opens one hears so after this long.
+    pub streams_refused: Option<Duration>,
+    refusals: Vec<(Instant, Side, Flow)>,
     /// In the order of arrival.
     flights: BTreeMap<(Instant, u64), Flight>,
     order: u64,
@@ -96,6 +99,8 @@ impl Pair {
             b: agent(b, 2, 2),
             now: starting_instant(),
             transport,
+            streams_refused: None,
+            refusals: Vec::new(),
             flights: BTreeMap::new(),
             order: 0,
             connections: Vec::new(),
@@ -188,8 +193,10 @@ impl Pair {
             self.drain(Side::B);
             let flight = self.flights.keys().next().map(|(at, _)| *at);
             let timers = [&self.a, &self.b].map(|agent| agent.endpoint.poll_timeout().map(|(at, _)| at));
+            let refused = self.refusals.iter().map(|(at, ..)| *at).min();
             let Some(next) = flight
                 .into_iter()
+                .chain(refused)
                 .chain(timers.into_iter().flatten())
                 .min()
                 .filter(|at| *at <= end)
@@ -197,6 +204,7 @@ impl Pair {
                 break;
             };
             self.now = self.now.max(next);
+            self.refuse_streams();
             self.deliver();
             let now = self.now;
             self.a.endpoint.handle_timeout(now);
@@ -267,13 +275,26 @@ impl Pair {
     }
 
     fn transmit(&mut self, from: Side, flow: Flow, bytes: Vec<u8>) {
-        assert_eq!(flow.transport, self.transport);
-        let name = describe(&bytes);
+        // Large requests may leave UDP for TCP.
+        assert!(flow.transport == self.transport || flow.transport == Transport::Tcp);
+        let by_stream = if flow.transport == self.transport {
+            ""
+        } else {
+            " by TCP"
+        };
+        let name = format!("{}{by_stream}", describe(&bytes));
         let lost = self.is_lost(from, &name);
         self.trace
             .push(format!("{from:?} {name}{}", if lost { "!" } else { "" }));
         if lost {
             return;
+        }
+        if let (Some(after), None, true) = (
+            self.streams_refused,
+            flow.connection,
+            flow.transport.is_reliable(),
+        ) {
+            return self.refusals.push((self.now + after, from, flow));
         }
         let connection = (flow.transport != Transport::Udp).then(|| self.connection(from, flow));
         if connection.is_none() {
@@ -332,11 +353,29 @@ impl Pair {
     fn stream_flow(&self, side: Side, id: ConnectionId) -> Flow {
         let connection = self.connections.iter().find(|c| c.id == id).unwrap();
         let mut flow = self.flow(side);
+        if !flow.transport.is_reliable() {
+            flow.transport = Transport::Tcp;
+        }
         flow.connection = Some(id);
         if connection.opener != side {
             flow.remote.set_port(40_000 + id.0 as u16);
         }
         flow
+    }
+
+    fn refuse_streams(&mut self) {
+        let now = self.now;
+        let (due, later) = std::mem::take(&mut self.refusals)
+            .into_iter()
+            .partition::<Vec<_>, _>(|(at, ..)| *at <= now);
+        self.refusals = later;
+        for (_, side, flow) in due {
+            self.agent(side)
+                .endpoint
+                .handle_input(Input::TransportFailed { flow }, now);
+        }
+        self.drain(Side::A);
+        self.drain(Side::B);
     }
 
     fn deliver(&mut self) {

@@ -1,16 +1,20 @@
 //! Client transactions: sending, responses, CANCEL, the kept ACKs, transport failures.
 
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use super::wire_form::{derived, on_the_wire};
 use super::{ClientId, ClientMachine, ClientTransaction, Delivered, Layer, Notice, Wake, reasoned};
-use crate::endpoint::Flow;
-use crate::endpoint::limits::MAX_EARLY_DIALOGS;
+use crate::endpoint::limits::{MAX_EARLY_DIALOGS, MAX_WITHOUT_STREAMS, WITHOUT_STREAMS};
 use crate::endpoint::wire::Wire;
+use crate::endpoint::{Flow, Transport};
 use crate::ids::{Branch, IdSource};
 use crate::message::{HeaderName, Method, Request, Response};
 use crate::transaction::key::ClientKey;
-use crate::transaction::{TimerSet, client, invite_client};
+use crate::transaction::{TimerSet, TimerValues, client, invite_client};
+
+/// What start line and headers of a request of ours come to at the very most where no route set makes them long.
+const HEADERS_AT_MOST: usize = 600;
 
 impl<C: Copy, S: Copy> Layer<C, S> {
     /// Starts a client transaction and sends its request, which has no Via yet.
@@ -24,7 +28,8 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         now: Instant,
     ) -> ClientId {
         let branch = ids.branch();
-        self.send_with_branch(request, branch, flow, owner, wire, now)
+        let flows = self.by_size(&request, flow, &branch, now);
+        self.send_with_branch(request, branch, flows, owner, wire, now)
     }
 
     /// Sends the CANCEL of a client transaction (§9.1): same branch, a transaction of its own.
@@ -34,25 +39,52 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         };
         let cancel = derived(&tx.request, Method::Cancel, None);
         let (branch, flow) = (tx.branch.clone(), tx.flow);
-        self.send_with_branch(cancel, branch, flow, owner, wire, now);
+        self.send_with_branch(cancel, branch, (flow, None), owner, wire, now);
+    }
+
+    /// Requests to this address stay on UDP for a while, however large: a stream would not get there.
+    pub(crate) fn avoid_streams(&mut self, remote: SocketAddr, now: Instant) {
+        if self.no_streams.len() >= MAX_WITHOUT_STREAMS {
+            self.no_streams.retain(|_, until| *until > now);
+        }
+        if self.no_streams.len() < MAX_WITHOUT_STREAMS {
+            self.no_streams.insert(remote, now + WITHOUT_STREAMS);
+        }
+    }
+
+    /// §18.1.1: a request too large for a datagram goes by a stream, and by UDP after all when that fails.
+    fn by_size(&self, request: &Request, flow: Flow, branch: &Branch, now: Instant) -> (Flow, Option<Flow>) {
+        let Some(limit) = self.stream_above.filter(|_| flow.transport == Transport::Udp) else {
+            return (flow, None);
+        };
+        let avoided = self
+            .no_streams
+            .get(&flow.remote)
+            .is_some_and(|until| *until > now);
+        // The headers of an ordinary request come to less than that; so most are not written out here.
+        let sure = request.body.len() + HEADERS_AT_MOST <= limit;
+        if avoided || sure || on_the_wire(request, &flow, branch).len() <= limit {
+            return (flow, None);
+        }
+        let stream = Flow {
+            transport: Transport::Tcp,
+            connection: None,
+            ..flow
+        };
+        (stream, Some(flow))
     }
 
     fn send_with_branch(
         &mut self,
         request: Request,
         branch: Branch,
-        flow: Flow,
+        (flow, fallback): (Flow, Option<Flow>),
         owner: C,
         wire: &mut Wire,
         now: Instant,
     ) -> ClientId {
         let id = ClientId(self.take_number());
-        let reliable = flow.transport.is_reliable();
-        let machine = if request.method == Method::Invite {
-            ClientMachine::Invite(invite_client::InviteClient::new(reliable, self.values, now))
-        } else {
-            ClientMachine::Other(client::Client::new(reliable, self.values, now))
-        };
+        let machine = machine(&request, &flow, self.values, now);
         let bytes = on_the_wire(&request, &flow, &branch);
         let key = ClientKey::new(branch.as_str(), request.method.clone());
         wire.transmit(flow, bytes.clone());
@@ -70,6 +102,7 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             ack: None,
             forks: Vec::new(),
             flow,
+            fallback,
             owner,
         };
         self.clients.insert(id, tx);
@@ -118,22 +151,62 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         delivered
     }
 
-    /// The transport could not reach `flow`, or its connection is gone. An INVITE that is already provisional
-    /// goes on: its final response may come by another connection (§18.2.2).
-    pub(crate) fn transport_failed(&mut self, flow: &Flow) {
+    /// The transport could not reach `flow`, or its connection is gone. A request that went by a stream only for its
+    /// size goes out again by UDP; an INVITE that is already provisional waits a while, for its final response may
+    /// come by another connection (§18.2.2).
+    pub(crate) fn transport_failed(&mut self, flow: &Flow, wire: &mut Wire, now: Instant) {
         let peer = (flow.transport, flow.remote);
         for id in self.by_peer.get(&peer).cloned().unwrap_or_default() {
+            if self.fall_back(id, wire, now) {
+                continue;
+            }
             let Some(tx) = self.clients.get_mut(&id) else {
                 continue;
             };
             let unreachable = match &mut tx.machine {
-                ClientMachine::Invite(m) => m.on_transport_error() == invite_client::Action::Unreachable,
+                ClientMachine::Invite(m) => m.on_transport_error(now) == invite_client::Action::Unreachable,
                 ClientMachine::Other(m) => m.on_transport_error() == client::Action::Unreachable,
             };
             if unreachable {
                 self.notices.push_back(Notice::Unreachable(id, tx.owner));
             }
             self.settle_client(id);
+        }
+    }
+
+    /// §18.1.1: back to UDP, as if it were sent just now. False: it did not come from there, or was answered.
+    fn fall_back(&mut self, id: ClientId, wire: &mut Wire, now: Instant) -> bool {
+        let Some(tx) = self.clients.get_mut(&id) else {
+            return false;
+        };
+        let unanswered = match &tx.machine {
+            ClientMachine::Invite(m) => matches!(m.state(), invite_client::State::Calling { .. }),
+            ClientMachine::Other(m) => matches!(m.state(), client::State::Trying { .. }),
+        };
+        let (true, Some(udp)) = (unanswered, tx.fallback.take()) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut tx.flow, udp);
+        tx.bytes = on_the_wire(&tx.request, &udp, &tx.branch);
+        tx.machine = machine(&tx.request, &udp, self.values, now);
+        wire.transmit(udp, tx.bytes.clone());
+        self.leave_peer(id, &before);
+        self.by_peer
+            .entry((udp.transport, udp.remote))
+            .or_default()
+            .insert(id);
+        self.avoid_streams(udp.remote, now);
+        self.settle_client(id);
+        true
+    }
+
+    fn leave_peer(&mut self, id: ClientId, flow: &Flow) {
+        let peer = (flow.transport, flow.remote);
+        if let Some(ids) = self.by_peer.get_mut(&peer) {
+            ids.remove(&id);
+            if ids.is_empty() {
+                self.by_peer.remove(&peer);
+            }
         }
     }
 
@@ -219,14 +292,17 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         self.schedule.set(Wake::Client(id), None);
         if let Some(tx) = self.clients.remove(&id) {
             self.client_keys.remove(&tx.key);
-            let peer = (tx.flow.transport, tx.flow.remote);
-            if let Some(ids) = self.by_peer.get_mut(&peer) {
-                ids.remove(&id);
-                if ids.is_empty() {
-                    self.by_peer.remove(&peer);
-                }
-            }
+            self.leave_peer(id, &tx.flow);
         }
+    }
+}
+
+fn machine(request: &Request, flow: &Flow, values: TimerValues, now: Instant) -> ClientMachine {
+    let reliable = flow.transport.is_reliable();
+    if request.method == Method::Invite {
+        ClientMachine::Invite(invite_client::InviteClient::new(reliable, values, now))
+    } else {
+        ClientMachine::Other(client::Client::new(reliable, values, now))
     }
 }
 

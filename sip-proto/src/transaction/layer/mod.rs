@@ -78,6 +78,8 @@ struct ClientTransaction<C> {
     /// ACKs to the 2xx of other branches of a fork, by their To tag.
     forks: Vec<(String, Vec<u8>, Flow)>,
     flow: Flow,
+    /// The datagram flow that a request left only for its size.
+    fallback: Option<Flow>,
     owner: C,
 }
 
@@ -114,10 +116,14 @@ pub(crate) struct Layer<C, S> {
     merge_keys: HashMap<MergeKey, ServerId>,
     schedule: Schedule<Wake>,
     notices: VecDeque<Notice<C, S>>,
+    /// Larger requests leave UDP (§18.1.1); none: streams cannot be opened.
+    stream_above: Option<usize>,
+    /// Addresses that no stream reaches, and until when that is believed.
+    no_streams: HashMap<SocketAddr, Instant>,
 }
 
 impl<C: Copy, S: Copy> Layer<C, S> {
-    pub(crate) fn new(values: TimerValues) -> Self {
+    pub(crate) fn new(values: TimerValues, stream_above: Option<usize>) -> Self {
         Layer {
             values,
             next: 1,
@@ -129,6 +135,8 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             merge_keys: HashMap::new(),
             schedule: Schedule::new(),
             notices: VecDeque::new(),
+            stream_above,
+            no_streams: HashMap::new(),
         }
     }
 

@@ -52,6 +52,9 @@ impl Session {
         let tag = stack.ids.tag();
         let cseq = stack.ids.first_cseq();
         let dialog = Dialog::of_server(request, tag.as_str(), stack.contact(&flow), flow, cseq)?;
+        if dialog.is_translated() {
+            stack.layer.avoid_streams(flow.remote, now);
+        }
         // §13.3.1: the caller may limit its invitation.
         let expires = request
             .headers

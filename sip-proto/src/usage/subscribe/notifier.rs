@@ -56,10 +56,14 @@ impl Notifier {
         request: &Request,
         flow: Flow,
         stack: &mut Stack,
+        now: Instant,
     ) -> Result<Notifier, HeaderError> {
         let tag = stack.ids.tag();
         let cseq = stack.ids.first_cseq();
         let dialog = Dialog::of_server(request, tag.as_str(), stack.contact(&flow), flow, cseq)?;
+        if dialog.is_translated() {
+            stack.layer.avoid_streams(flow.remote, now);
+        }
         Ok(Notifier {
             id,
             dialog,
