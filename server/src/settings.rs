@@ -48,6 +48,7 @@ pub fn focus(config: &Config, sip: Option<SocketAddr>, http: Option<SocketAddr>)
                 bitrate: config.media.opus_bitrate,
                 complexity: config.media.opus_complexity,
             },
+            srtp: config.srtp_policy(),
             ..RoomLimits::default()
         },
         registrar: RegistrarSettings {

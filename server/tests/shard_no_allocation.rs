@@ -15,6 +15,7 @@ use meet_server::telemetry::Metrics;
 use mixer::{CodecSettings, Command, Direction, Leg, LegConfig, LegKey, Room, RoomConfig};
 use rtp_media::codec::CodecKind;
 use rtp_media::session::SessionConfig;
+use rtp_media::srtp::{KeyChange, MasterKey, Protect, SrtpChange, Suite};
 use rtp_media::units::{PayloadType, SampleRate};
 use std::ffi::{c_int, c_void};
 use std::net::{SocketAddr, UdpSocket};
@@ -113,6 +114,7 @@ struct Phone {
     socket: UdpSocket,
     to: SocketAddr,
     sequence: u16,
+    srtp: Option<Protect>,
 }
 
 impl Phone {
@@ -128,17 +130,39 @@ impl Phone {
                 0xff
             }
         }));
-        self.socket.send_to(&packet, self.to).unwrap();
+        let mut space = [0; 300];
+        let packet = match &mut self.srtp {
+            Some(context) => context.rtp(&packet, &mut space).unwrap(),
+            None => &packet,
+        };
+        self.socket.send_to(packet, self.to).unwrap();
+        // Once more: a replay on a protected leg, a duplicate on a clear one.
+        self.socket.send_to(packet, self.to).unwrap();
         self.sequence = self.sequence.wrapping_add(1);
         let mut sink = [0; 2048];
         while self.socket.recv_from(&mut sink).is_ok() {}
     }
 }
 
-async fn join(room: &mut RoomMedia, key: u32, kind: CodecKind, pt: u8) -> Phone {
+fn key(suite: Suite, fill: u8) -> MasterKey {
+    MasterKey::new(suite, &vec![fill; suite.material_len()]).unwrap()
+}
+
+fn keys(suite: Suite, send: Option<u8>, receive: Option<u8>) -> SrtpChange {
+    SrtpChange::build(&KeyChange::Keys {
+        send: send.map(|fill| key(suite, fill)),
+        receive: receive.map(|fill| key(suite, fill)),
+    })
+    .unwrap()
+}
+
+async fn join(room: &mut RoomMedia, key: u32, (kind, pt): (CodecKind, u8), suite: Option<Suite>) -> Phone {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     socket.set_nonblocking(true).unwrap();
-    let sockets = LegSockets::bind("127.0.0.1".parse().unwrap(), true).unwrap();
+    let mut sockets = LegSockets::bind("127.0.0.1".parse().unwrap(), true).unwrap();
+    if let Some(suite) = suite {
+        sockets.srtp.change(&mut keys(suite, Some(1), Some(2)));
+    }
     let to = sockets.rtp_address;
     let leg = leg(key, kind, pt, socket.local_addr().unwrap());
     room.command(RoomCommand::Attach(LegKey(key), Box::new(sockets)))
@@ -149,6 +173,7 @@ async fn join(room: &mut RoomMedia, key: u32, kind: CodecKind, pt: u8) -> Phone 
         socket,
         to,
         sequence: 0,
+        srtp: suite.map(|suite| Protect::new(&self::key(suite, 2)).unwrap()),
     }
 }
 
@@ -169,6 +194,25 @@ impl Seen {
             }
         }
     }
+}
+
+/// Three seconds, one talker after the other; in the middle the second phone gets another key.
+async fn converse(room: &mut RoomMedia, phones: &mut [Phone]) -> Seen {
+    let mut seen = Seen::default();
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
+    for step in 0..150 {
+        pace.tick().await;
+        if step == 80 {
+            let change = Box::new(keys(Suite::AesCm128Sha1_80, None, Some(3)));
+            room.command(RoomCommand::Rekey(LegKey(1), change)).await.unwrap();
+            phones[1].srtp = Some(Protect::new(&key(Suite::AesCm128Sha1_80, 3)).unwrap());
+        }
+        for (index, phone) in phones.iter_mut().enumerate() {
+            phone.send(step / 25 % 4 == index);
+        }
+        seen.drain(room);
+    }
+    seen
 }
 
 #[test]
@@ -194,18 +238,17 @@ fn joining_talking_and_leaving_cost_the_shard_no_allocation() {
         let mut room = pool.open(Room::new(RoomConfig::default())).unwrap();
         let mut phones = Vec::new();
         for key in 0..4 {
-            phones.push(join(&mut room, key, CodecKind::Pcmu, 0).await);
+            // Two clear ones, two protected ones.
+            let suite = [
+                None,
+                Some(Suite::AesCm128Sha1_80),
+                None,
+                Some(Suite::AeadAes256Gcm),
+            ][key as usize];
+            phones.push(join(&mut room, key, (CodecKind::Pcmu, 0), suite).await);
         }
-        let listener = join(&mut room, 9, CodecKind::Opus, 96).await;
-        let mut seen = Seen::default();
-        let mut pace = tokio::time::interval(Duration::from_millis(20));
-        for step in 0..150 {
-            pace.tick().await;
-            for (index, phone) in phones.iter_mut().enumerate() {
-                phone.send(step / 25 % 4 == index);
-            }
-            seen.drain(&mut room);
-        }
+        let listener = join(&mut room, 9, (CodecKind::Opus, 96), Some(Suite::AesCm256Sha1_32)).await;
+        let mut seen = converse(&mut room, &mut phones).await;
         room.command(RoomCommand::Mixer(Command::Mute(LegKey(1), true)))
             .await
             .unwrap();
@@ -225,6 +268,15 @@ fn joining_talking_and_leaving_cost_the_shard_no_allocation() {
             counters.sent.load(Ordering::Relaxed),
         );
         assert!(received >= 500 && sent >= 500, "{received} received, {sent} sent");
+        let (replayed, unauthentic) = (
+            counters.srtp_replayed.load(Ordering::Relaxed),
+            counters.srtp_unauthentic.load(Ordering::Relaxed),
+        );
+        assert!(replayed >= 250, "every second packet of two phones: {replayed}");
+        assert!(
+            unauthentic <= 10,
+            "none but around the change of key: {unauthentic}"
+        );
         assert!(seen.events >= 4 && seen.figures >= 5, "{seen:?}");
         assert_eq!(
             CALLS.load(Ordering::Relaxed),

@@ -105,7 +105,15 @@ fn a_call_needs_an_account_and_the_factory_makes_a_room() {
     add_user(data.path(), "ann", "secret");
     let server = start(data.path());
     let uri = format!("sip:create@{}", server.sip);
-    let (to, offer) = (format!("<{uri}>"), pcmu("127.0.0.1", 40_010));
+    let (to, clear) = (format!("<{uri}>"), pcmu("127.0.0.1", 40_010));
+    // With accounts media is protected unless the configuration says otherwise.
+    let phone = Phone::new(server.sip, "ann");
+    let who = ("ann", "secret", "SHA-256");
+    let answer = ask(&phone, "INVITE", &uri, &to, 1, who, &clear);
+    assert_eq!(answer.status(), 488, "{answer:?}");
+    assert!(answer.header("Warning").unwrap().contains("SRTP"), "{answer:?}");
+    let key = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkw";
+    let offer = format!("{clear}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n");
     for algorithm in ["SHA-256", "MD5"] {
         let phone = Phone::new(server.sip, "ann");
         let answer = ask(
@@ -118,6 +126,7 @@ fn a_call_needs_an_account_and_the_factory_makes_a_room() {
             &offer,
         );
         assert_eq!(answer.status(), 200, "{answer:?}");
+        assert!(answer.0.contains("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:"));
         assert!(
             answer.header("Contact").unwrap().contains(";isfocus"),
             "{answer:?}"

@@ -16,6 +16,7 @@ pub use protection::ProtectionConfig;
 
 use serde::{Deserialize, Serialize};
 use sip_proto::digest::Algorithm;
+use sip_proto::sdp::offer_answer::SrtpPolicy;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -263,6 +264,22 @@ pub struct MediaConfig {
     pub talkers: usize,
     /// Bring every speaker to the same loudness.
     pub normalise: bool,
+    /// SRTP, with keys in the SDP (RFC 4568).
+    pub srtp: SrtpMode,
+}
+
+/// Whether media is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SrtpMode {
+    /// With accounts as `required`, with `lan` as `optional`.
+    Auto,
+    /// Clear RTP only.
+    Off,
+    /// For who offers it.
+    Optional,
+    /// Who does not offer it is refused with 488.
+    Required,
 }
 
 impl Default for MediaConfig {
@@ -273,6 +290,7 @@ impl Default for MediaConfig {
             opus_bitrate: 32_000,
             talkers: 15,
             normalise: true,
+            srtp: SrtpMode::Auto,
         }
     }
 }
@@ -312,6 +330,16 @@ impl Config {
             .iter()
             .filter_map(|name| name.parse().ok())
             .collect()
+    }
+
+    /// Whether media is protected (see [`SrtpMode::Auto`]).
+    pub fn srtp_policy(&self) -> SrtpPolicy {
+        match self.media.srtp {
+            SrtpMode::Auto if !self.lan => SrtpPolicy::Required,
+            SrtpMode::Auto | SrtpMode::Optional => SrtpPolicy::Optional,
+            SrtpMode::Off => SrtpPolicy::Off,
+            SrtpMode::Required => SrtpPolicy::Required,
+        }
     }
 
     /// Media threads to start.
@@ -359,6 +387,24 @@ mod tests {
         assert_eq!(config.http_address(), Some("[::1]:0".parse().unwrap()));
         config.http = HttpListen::Off;
         assert_eq!(config.http_address(), None);
+    }
+
+    #[test]
+    fn clear_media_with_accounts_takes_a_word() {
+        let mut config = Config::default();
+        assert_eq!(config.srtp_policy(), SrtpPolicy::Required);
+        config.lan = true;
+        assert_eq!(config.srtp_policy(), SrtpPolicy::Optional);
+        config.media.srtp = SrtpMode::Required;
+        assert_eq!(config.srtp_policy(), SrtpPolicy::Required);
+        config.lan = false;
+        for (mode, policy) in [
+            (SrtpMode::Off, SrtpPolicy::Off),
+            (SrtpMode::Optional, SrtpPolicy::Optional),
+        ] {
+            config.media.srtp = mode;
+            assert_eq!(config.srtp_policy(), policy);
+        }
     }
 
     #[test]

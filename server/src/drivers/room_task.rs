@@ -15,6 +15,7 @@ use crate::focus::room::Room;
 use crate::focus::room_io::{MediaCommand, RoomInput, RoomOutput, RoomReport};
 use crate::store::Store;
 use mixer::{Leg, LegConfig, LegKey, LegUpdate, LegUpdateConfig};
+use rtp_media::srtp::{KeyChange, SrtpChange};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
@@ -161,6 +162,7 @@ impl RoomTask {
                 rtcp_port,
             } => self.open_leg(leg, address, rtcp_port),
             MediaCommand::Add { leg, config } => self.add_leg(leg, *config).await,
+            MediaCommand::Keys { leg, change } => self.rekey_leg(leg, &change).await,
             MediaCommand::Update { leg, update } => {
                 self.update_leg(leg, &update).await;
             }
@@ -228,6 +230,24 @@ impl RoomTask {
         if !added {
             self.room
                 .handle_input(RoomInput::LegFailed { leg }, Instant::now());
+        }
+    }
+
+    /// Session keys are derived here, off the shard.
+    async fn rekey_leg(&mut self, leg: LegId, change: &KeyChange) {
+        match SrtpChange::build(change) {
+            Ok(mut change) => match self.waiting.get_mut(&leg) {
+                Some(sockets) => sockets.srtp.change(&mut change),
+                None => {
+                    self.shard(RoomCommand::Rekey(LegKey(leg.0), Box::new(change)))
+                        .await;
+                }
+            },
+            Err(error) => {
+                tracing::error!(%leg, %error, "the keys of a leg cannot be used");
+                self.room
+                    .handle_input(RoomInput::LegFailed { leg }, Instant::now());
+            }
         }
     }
 

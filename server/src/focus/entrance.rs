@@ -245,8 +245,8 @@ impl Focus {
         if let Target::Room(name) = &target {
             self.check_reachable(name, &request.uri, now)?;
         }
-        let session_id = self.random_u64();
-        let negotiation = Negotiation::of_invite(request, session_id, self.settings.room.opus)?;
+        let (session_id, seed) = (self.random_u64(), self.random_seed());
+        let negotiation = Negotiation::of_invite(request, session_id, seed, &self.settings.room)?;
         let join = Join {
             session,
             flow: *flow,

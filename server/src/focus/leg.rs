@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use mixer::LegStats;
 use sip_proto::endpoint::{Flow, SessionId};
+use sip_proto::sdp::offer_answer::NegotiatedSrtp;
 
 use super::api::ParticipantStatus;
 use super::digits::DigitBuffer;
@@ -105,6 +106,8 @@ pub struct Leg {
     pub ports: Option<LegPorts>,
     /// The shard has the leg.
     pub in_mix: bool,
+    /// The keys that its media has.
+    pub srtp: Option<NegotiatedSrtp>,
     /// The peer may send: its silence means something.
     pub receives: bool,
     /// Muted by the focus.
@@ -155,6 +158,7 @@ impl Leg {
             negotiation: join.negotiation,
             ports: None,
             in_mix: false,
+            srtp: None,
             receives: true,
             muted: false,
             probe: Probe::Quiet,

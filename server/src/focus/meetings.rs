@@ -149,6 +149,12 @@ impl Focus {
         name.as_str().eq_ignore_ascii_case(&self.settings.factory_user)
     }
 
+    pub(super) fn random_seed(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        self.rng.fill_bytes(&mut seed);
+        seed
+    }
+
     pub(super) fn random_u64(&mut self) -> u64 {
         self.rng.next_u64()
     }

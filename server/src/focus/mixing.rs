@@ -8,9 +8,10 @@ use rand_core::Rng;
 use rtp_media::codec::CodecKind;
 use rtp_media::codec::opus::toc::Bandwidth;
 use rtp_media::session::SessionConfig;
+use rtp_media::srtp::{KeyChange, MasterKey, Suite};
 use rtp_media::units::{PayloadType, SampleRate};
-use sip_proto::sdp;
-use sip_proto::sdp::offer_answer::{AudioFormat, NegotiatedAudio};
+use sip_proto::sdp::offer_answer::{AudioFormat, NegotiatedAudio, NegotiatedSrtp};
+use sip_proto::sdp::{self, CryptoSuite, KeyMaterial};
 
 use super::ids::LegId;
 use super::settings::OpusSettings;
@@ -77,6 +78,32 @@ pub fn leg_update(audio: &NegotiatedAudio, opus: OpusSettings) -> LegUpdateConfi
     }
 }
 
+/// What an exchange makes of the keys. A direction whose key is the same keeps its context, and with it the rollover
+/// counter and the replay window (RFC 4568 §7.1.4).
+pub fn key_change(before: Option<&NegotiatedSrtp>, now: Option<&NegotiatedSrtp>) -> Option<KeyChange> {
+    let Some(now) = now else {
+        return before.map(|_| KeyChange::Clear);
+    };
+    let before = before.filter(|before| before.suite == now.suite);
+    let key = |key: &KeyMaterial| MasterKey::new(suite(now.suite), key.as_bytes());
+    let changed =
+        |old: Option<&KeyMaterial>, new: &KeyMaterial| (old != Some(new)).then(|| key(new)).flatten();
+    let send = changed(before.map(|before| &before.local), &now.local);
+    let receive = changed(before.map(|before| &before.remote), &now.remote);
+    (send.is_some() || receive.is_some()).then_some(KeyChange::Keys { send, receive })
+}
+
+fn suite(suite: CryptoSuite) -> Suite {
+    match suite {
+        CryptoSuite::AesCm128Sha1_80 => Suite::AesCm128Sha1_80,
+        CryptoSuite::AesCm128Sha1_32 => Suite::AesCm128Sha1_32,
+        CryptoSuite::AesCm256Sha1_80 => Suite::AesCm256Sha1_80,
+        CryptoSuite::AesCm256Sha1_32 => Suite::AesCm256Sha1_32,
+        CryptoSuite::AeadAes128Gcm => Suite::AeadAes128Gcm,
+        CryptoSuite::AeadAes256Gcm => Suite::AeadAes256Gcm,
+    }
+}
+
 /// The name of the codec that we send.
 pub fn codec_name(audio: &NegotiatedAudio) -> Option<&'static str> {
     kind(&audio.send).map(CodecKind::encoding_name)
@@ -133,6 +160,50 @@ fn direction(audio: &NegotiatedAudio) -> Direction {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn keys(suite: CryptoSuite, local: u8, remote: u8) -> NegotiatedSrtp {
+        let key = |fill| KeyMaterial::new(vec![fill; suite.material_len()]);
+        NegotiatedSrtp {
+            tag: 1,
+            suite,
+            local: key(local),
+            remote: key(remote),
+        }
+    }
+
+    #[test]
+    fn every_suite_of_sdp_is_one_of_the_media() {
+        for (of_sdp, of_media) in CryptoSuite::ALL.into_iter().zip(Suite::ALL) {
+            assert_eq!(suite(of_sdp), of_media);
+            assert_eq!(of_sdp.name(), of_media.name());
+            assert_eq!(of_sdp.material_len(), of_media.material_len());
+        }
+    }
+
+    #[test]
+    fn only_keys_that_changed_are_given_on() {
+        let (short, long) = (CryptoSuite::AesCm128Sha1_80, CryptoSuite::AeadAes256Gcm);
+        let now = keys(short, 1, 2);
+        let given = |before: &NegotiatedSrtp, now: &NegotiatedSrtp| match key_change(Some(before), Some(now))
+        {
+            Some(KeyChange::Keys { send, receive }) => (send.is_some(), receive.is_some()),
+            None => (false, false),
+            Some(KeyChange::Clear) => panic!("not clear"),
+        };
+        assert_eq!(given(&now, &now), (false, false));
+        assert_eq!(given(&now, &keys(short, 1, 3)), (false, true));
+        assert_eq!(given(&now, &keys(short, 3, 2)), (true, false));
+        assert_eq!(given(&now, &keys(long, 1, 2)), (true, true));
+        assert_eq!(key_change(Some(&now), None), Some(KeyChange::Clear));
+        assert_eq!(key_change(None, None), None);
+        assert!(matches!(
+            key_change(None, Some(&now)),
+            Some(KeyChange::Keys {
+                send: Some(_),
+                receive: Some(_)
+            })
+        ));
+    }
 
     #[test]
     fn bandwidths_follow_the_playback_rate() {

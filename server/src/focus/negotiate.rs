@@ -11,18 +11,20 @@ use sip_proto::message::{Request, StatusCode};
 use sip_proto::sdp;
 use sip_proto::sdp::offer_answer::{
     AnswerError, AudioFormat, LocalMedia, Negotiated, NegotiatedAudio, OfferAnswer, OfferError, Refusal,
+    SrtpPolicy,
 };
 
 use super::answers::Rejection;
 use super::body::{self, SessionBody};
 use super::leg::LegPorts;
-use super::settings::OpusSettings;
+use super::settings::{OpusSettings, RoomLimits};
 
 /// Offer and answer of one leg over its whole life.
 #[derive(Debug)]
 pub struct Negotiation {
     machine: OfferAnswer,
     opus: OpusSettings,
+    srtp: SrtpPolicy,
     offer_waits: bool,
     answer_awaited: bool,
 }
@@ -37,15 +39,21 @@ pub enum Reoffered {
 }
 
 impl Negotiation {
-    /// Reads an INVITE. `session_id` goes into `o=`. An offer is tried against our codecs, so that
+    /// Reads an INVITE. `session_id` goes into `o=`, `seed` makes our keys. An offer is tried against our codecs, so that
     /// nothing is set up for a call that cannot be.
     ///
     /// # Errors
     /// 415, 400, 488 with Warning.
-    pub fn of_invite(request: &Request, session_id: u64, opus: OpusSettings) -> Result<Self, Rejection> {
+    pub fn of_invite(
+        request: &Request,
+        session_id: u64,
+        seed: [u8; 32],
+        settings: &RoomLimits,
+    ) -> Result<Self, Rejection> {
         let mut negotiation = Self {
-            machine: OfferAnswer::new(session_id),
-            opus,
+            machine: OfferAnswer::new(session_id).with_keys(seed),
+            opus: settings.opus,
+            srtp: settings.srtp,
             offer_waits: false,
             answer_awaited: false,
         };
@@ -173,6 +181,7 @@ impl Negotiation {
         // A leg whose RTCP port was given up takes RTCP at its RTP port, muxed or not (RFC 3605 §2.1).
         local.rtcp_port = ports.rtcp.or(Some(ports.rtp));
         local.prefer_local = false;
+        local.srtp = self.srtp;
         local
     }
 }

@@ -7,6 +7,7 @@
 use std::net::IpAddr;
 
 use mixer::{LegConfig, LegStats, LegUpdateConfig, MediaEvent};
+use rtp_media::srtp::KeyChange;
 use sip_proto::endpoint::{Flow, SessionEvent, SessionId, SubscriptionId};
 use sip_proto::message::StatusCode;
 
@@ -159,6 +160,13 @@ pub enum MediaCommand {
         leg: LegId,
         /// Codecs, addresses, payload types.
         config: Box<LegConfig>,
+    },
+    /// Other keys for a leg's media; comes before the `Add` or `Update` that they belong to.
+    Keys {
+        /// The leg.
+        leg: LegId,
+        /// For which directions.
+        change: KeyChange,
     },
     /// Change a leg in place (`mixer::LegUpdate::build`); SSRC and RTP state are kept.
     Update {

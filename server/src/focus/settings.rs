@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use sip_proto::digest::Algorithm;
+use sip_proto::sdp::offer_answer::SrtpPolicy;
 
 use super::limits;
 use crate::registrar::RegistrarSettings;
@@ -65,6 +66,8 @@ pub struct RoomLimits {
     pub ring: Duration,
     /// What we send in Opus.
     pub opus: OpusSettings,
+    /// Whether media is protected.
+    pub srtp: SrtpPolicy,
 }
 
 /// How Opus is sent where the peer leaves us the choice.
@@ -102,6 +105,7 @@ impl Default for RoomLimits {
             max_subscriptions: limits::MAX_SUBSCRIPTIONS_PER_ROOM,
             ring: Duration::ZERO,
             opus: OpusSettings::default(),
+            srtp: SrtpPolicy::Optional,
         }
     }
 }

@@ -17,3 +17,4 @@ mod offers;
 mod overload;
 mod presence;
 mod roster;
+mod srtp;

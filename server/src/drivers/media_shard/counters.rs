@@ -5,6 +5,7 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
+use rtp_media::srtp::SrtpError;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,6 +30,12 @@ pub struct ShardCounters {
     pub send_drops: AtomicU64,
     /// Datagrams not taken (too long, read error).
     pub receive_drops: AtomicU64,
+    /// Datagrams on a protected leg that were not authentic: forged, tampered with, or clear.
+    pub srtp_unauthentic: AtomicU64,
+    /// Datagrams on a protected leg that had come before, or were too old to tell.
+    pub srtp_replayed: AtomicU64,
+    /// Datagrams on a protected leg refused or not sent for another reason (malformed, a limit of the key).
+    pub srtp_refused: AtomicU64,
     /// Rooms closed by a panic.
     pub panics: AtomicU64,
     /// Rooms now.
@@ -45,6 +52,16 @@ impl ShardCounters {
         self.max_tick_us.fetch_max(us, Ordering::Relaxed);
         self.max_late_us.fetch_max(late_us, Ordering::Relaxed);
     }
+}
+
+/// Counts a datagram that protection refused.
+pub(super) fn count_refused(counters: &ShardCounters, error: SrtpError) {
+    let counter = match error {
+        SrtpError::Unauthentic | SrtpError::Unencrypted => &counters.srtp_unauthentic,
+        SrtpError::Replayed => &counters.srtp_replayed,
+        _ => &counters.srtp_refused,
+    };
+    count(counter, 1);
 }
 
 /// Adds without reading.
@@ -120,6 +137,23 @@ impl Collector for ShardCollector {
         self.each(e, "shard_receive_drops", "Media datagrams not taken", true, |s| {
             get(&s.receive_drops)
         })?;
+        self.each(
+            e,
+            "shard_srtp_unauthentic",
+            "Protected media: not authentic",
+            true,
+            |s| get(&s.srtp_unauthentic),
+        )?;
+        self.each(e, "shard_srtp_replayed", "Protected media: replayed", true, |s| {
+            get(&s.srtp_replayed)
+        })?;
+        self.each(
+            e,
+            "shard_srtp_refused",
+            "Protected media: refused otherwise",
+            true,
+            |s| get(&s.srtp_refused),
+        )?;
         self.each(e, "shard_panics", "Rooms closed by a panic", true, |s| {
             get(&s.panics)
         })?;

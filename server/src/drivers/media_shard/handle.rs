@@ -2,7 +2,8 @@
 
 use super::super::capture::Tap;
 use super::super::limits::{
-    COMMAND_RETRIES, COMMAND_RETRY, ROOMS_PER_SHARD, SHARD_COMMANDS, SHARD_EVENTS, SHARD_STATS,
+    COMMAND_RETRIES, COMMAND_RETRY, MEDIA_DATAGRAM, ROOMS_PER_SHARD, SHARD_COMMANDS, SHARD_EVENTS,
+    SHARD_STATS,
 };
 use super::counters::{ShardCollector, ShardCounters};
 use super::shard::Shard;
@@ -159,6 +160,7 @@ impl ShardPool {
                 counters: Arc::clone(&counters),
                 tap,
                 stop: Arc::clone(&stop),
+                space: Box::new([0; MEDIA_DATAGRAM]),
             };
             let thread = std::thread::Builder::new()
                 .name(format!("media-{index}"))

@@ -19,6 +19,7 @@ pub use handle::{MediaError, RoomMedia, ShardPool};
 pub use sockets::{LegSockets, Receiver};
 
 use mixer::{LegKey, LegStats, MediaEvent};
+use rtp_media::srtp::SrtpChange;
 
 /// What a room task asks of its shard.
 pub enum RoomCommand {
@@ -26,6 +27,8 @@ pub enum RoomCommand {
     Attach(LegKey, Box<LegSockets>),
     /// RTCP BYE, then the leg and its sockets come back on the trash ring.
     CloseLeg(LegKey),
+    /// Other keys for a leg.
+    Rekey(LegKey, Box<SrtpChange>),
     /// For the mixer.
     Mixer(mixer::Command),
     /// BYE to all legs; the room comes back as a whole.
@@ -39,6 +42,8 @@ pub enum RoomCommand {
 pub enum Discarded {
     /// Of a closed leg.
     Sockets(Box<LegSockets>),
+    /// Contexts of keys that are no longer in use.
+    Keys(Box<SrtpChange>),
     /// From the mixer.
     Mixer(mixer::Trash),
 }

@@ -1,7 +1,7 @@
 //! The shard's thread: sleeps to the next room's deadline, ticks it, keeps the books.
 
 use super::super::capture::Tap;
-use super::super::limits::{PHASES, ROOMS_PER_SHARD, TICK};
+use super::super::limits::{MEDIA_DATAGRAM, PHASES, ROOMS_PER_SHARD, TICK};
 use super::counters::{ShardCounters, count};
 use super::slot::{Bench, Slot};
 use super::sockets::{Clocks, Receiver};
@@ -22,6 +22,7 @@ pub(super) struct Shard {
     pub(super) counters: Arc<ShardCounters>,
     pub(super) tap: Option<Tap>,
     pub(super) stop: Arc<AtomicBool>,
+    pub(super) space: Box<[u8; MEDIA_DATAGRAM]>,
 }
 
 impl Shard {
@@ -76,6 +77,7 @@ impl Shard {
             receiver,
             counters: &counters,
             tap: self.tap.as_mut(),
+            space: &mut self.space,
         };
         let outcome = catch_unwind(AssertUnwindSafe(|| slot.tick(&clocks, &mut bench)));
         counters.tick(micros(clocks.now.elapsed()), micros(late));

@@ -1,13 +1,16 @@
 //! One room on its shard: rings to its task, sockets of its legs, the mixer.
 
 use super::super::capture::Tap;
-use super::super::limits::{COMMANDS_PER_TICK, LEGS_PER_ROOM, PACKETS_PER_TICK, RTCP_TICKS, STATS_TICKS};
-use super::counters::{ShardCounters, count};
+use super::super::limits::{
+    COMMANDS_PER_TICK, LEGS_PER_ROOM, MEDIA_DATAGRAM, PACKETS_PER_TICK, RTCP_TICKS, STATS_TICKS,
+};
+use super::counters::{ShardCounters, count, count_refused};
 use super::handle::RoomShared;
 use super::sockets::{Clocks, LegSockets, Read, Receiver};
 use super::{Discarded, RoomCommand};
 use crate::focus::policy::is_local_source;
 use mixer::{LegKey, LegStats, MediaEvent, Outbox, Port};
+use rtp_media::srtp::{SrtpChange, SrtpLink};
 use rtp_media::units::NtpTime;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -34,6 +37,8 @@ pub(super) struct Bench<'a> {
     pub(super) receiver: &'a mut Receiver,
     pub(super) counters: &'a ShardCounters,
     pub(super) tap: Option<&'a mut Tap>,
+    /// Where a packet is protected.
+    pub(super) space: &'a mut [u8; MEDIA_DATAGRAM],
 }
 
 impl Slot {
@@ -66,16 +71,19 @@ impl Slot {
         self.drain(clocks, bench);
         let alive = self.take_commands(clocks, wall, bench);
         let mut out = Sockets {
-            ports: &self.ports,
+            ports: &mut self.ports,
             counters: bench.counters,
             tap: bench.tap.as_deref_mut(),
+            space: bench.space,
             private_only: self.shared.private_only,
         };
         if !alive {
-            for (key, _) in &self.ports {
-                self.room.leave(*key, clocks.now, wall, &mut out);
+            let mut legs = 0;
+            while let Some(key) = out.ports.get(legs).map(|(key, _)| *key) {
+                self.room.leave(key, clocks.now, wall, &mut out);
+                legs += 1;
             }
-            count(&bench.counters.legs, 0_u64.wrapping_sub(self.ports.len() as u64));
+            count(&bench.counters.legs, 0_u64.wrapping_sub(legs as u64));
             return false;
         }
         self.room.tick(clocks.now, wall, &mut out);
@@ -105,6 +113,7 @@ impl Slot {
             match command {
                 RoomCommand::Attach(key, sockets) => self.attach(key, sockets, bench.counters),
                 RoomCommand::CloseLeg(key) => self.close_leg(key, clocks, wall, bench),
+                RoomCommand::Rekey(key, change) => self.rekey(key, change),
                 RoomCommand::Mixer(command) => {
                     if let Some(trash) = self.room.command(command, clocks.now) {
                         self.discard(Discarded::Mixer(trash));
@@ -128,11 +137,20 @@ impl Slot {
         }
     }
 
+    fn rekey(&mut self, key: LegKey, mut change: Box<SrtpChange>) {
+        let found = self.ports.binary_search_by_key(&key, |(k, _)| *k).ok();
+        if let Some((_, sockets)) = found.and_then(|at| self.ports.get_mut(at)) {
+            sockets.srtp.change(&mut change);
+        }
+        self.discard(Discarded::Keys(change));
+    }
+
     fn close_leg(&mut self, key: LegKey, clocks: &Clocks, wall: NtpTime, bench: &mut Bench<'_>) {
         let mut out = Sockets {
-            ports: &self.ports,
+            ports: &mut self.ports,
             counters: bench.counters,
             tap: bench.tap.as_deref_mut(),
+            space: bench.space,
             private_only: self.shared.private_only,
         };
         self.room.leave(key, clocks.now, wall, &mut out);
@@ -156,21 +174,32 @@ impl Slot {
 
     fn drain(&mut self, clocks: &Clocks, bench: &mut Bench<'_>) {
         let private_only = self.shared.private_only;
-        for (index, (key, sockets)) in self.ports.iter().enumerate() {
-            let from = (&sockets.rtp, sockets.rtp_address);
-            read_all(&mut self.room, *key, Port::Rtp, from, clocks, bench, private_only);
-            if let Some((socket, address)) = &sockets.rtcp
+        for (index, (key, sockets)) in self.ports.iter_mut().enumerate() {
+            let LegSockets {
+                rtp,
+                rtp_address,
+                rtcp,
+                srtp,
+            } = &mut **sockets;
+            let mut wire = Wire {
+                key: *key,
+                port: Port::Rtp,
+                socket: rtp,
+                address: *rtp_address,
+                srtp,
+                private_only,
+            };
+            wire.read_all(&mut self.room, clocks, bench);
+            if let Some((socket, address)) = rtcp
                 && index.wrapping_add(self.number).is_multiple_of(RTCP_TICKS)
             {
-                read_all(
-                    &mut self.room,
-                    *key,
-                    Port::Rtcp,
-                    (socket, *address),
-                    clocks,
-                    bench,
-                    private_only,
-                );
+                let mut wire = Wire {
+                    port: Port::Rtcp,
+                    socket,
+                    address: *address,
+                    ..wire
+                };
+                wire.read_all(&mut self.room, clocks, bench);
             }
         }
     }
@@ -209,41 +238,52 @@ impl Drop for Slot {
     }
 }
 
-fn read_all(
-    room: &mut mixer::Room,
+/// One socket of a leg, for reading.
+struct Wire<'a> {
     key: LegKey,
     port: Port,
-    socket: (&UdpSocket, SocketAddr),
-    clocks: &Clocks,
-    bench: &mut Bench<'_>,
+    socket: &'a UdpSocket,
+    address: SocketAddr,
+    srtp: &'a mut SrtpLink,
     private_only: bool,
-) {
-    for _ in 0..PACKETS_PER_TICK {
-        match bench.receiver.receive(socket.0, clocks) {
-            // --lan: the network outside has no voice here, whatever port it finds.
-            Read::Some(datagram) if private_only && !is_local_source(datagram.from.ip()) => {
-                count(&bench.counters.receive_drops, 1);
-            }
-            Read::Some(datagram) => {
-                count(&bench.counters.received, 1);
-                if let Some(tap) = bench.tap.as_deref_mut() {
-                    let age = clocks.now.saturating_duration_since(datagram.arrival);
-                    let at = SystemTime::UNIX_EPOCH + clocks.wall.saturating_sub(age);
-                    tap.record(at, datagram.from, socket.1, datagram.bytes);
+}
+
+impl Wire<'_> {
+    fn read_all(&mut self, room: &mut mixer::Room, clocks: &Clocks, bench: &mut Bench<'_>) {
+        for _ in 0..PACKETS_PER_TICK {
+            match bench.receiver.receive(self.socket, clocks) {
+                // --lan: the network outside has no voice here, whatever port it finds.
+                Read::Some(datagram) if self.private_only && !is_local_source(datagram.from.ip()) => {
+                    count(&bench.counters.receive_drops, 1);
                 }
-                room.receive(key, port, datagram.from, datagram.bytes, datagram.arrival);
+                Read::Some(datagram) => {
+                    count(&bench.counters.received, 1);
+                    if let Some(tap) = bench.tap.as_deref_mut() {
+                        let age = clocks.now.saturating_duration_since(datagram.arrival);
+                        let at = SystemTime::UNIX_EPOCH + clocks.wall.saturating_sub(age);
+                        tap.record(at, datagram.from, self.address, datagram.bytes);
+                    }
+                    // What is not authentic never reaches the latch.
+                    match self.srtp.incoming(datagram.bytes) {
+                        Ok(clear) => {
+                            room.receive(self.key, self.port, datagram.from, clear, datagram.arrival)
+                        }
+                        Err(error) => count_refused(bench.counters, error),
+                    }
+                }
+                Read::Empty => break,
+                Read::Bad => count(&bench.counters.receive_drops, 1),
             }
-            Read::Empty => break,
-            Read::Bad => count(&bench.counters.receive_drops, 1),
         }
     }
 }
 
 /// The way out of the mixer: straight to the legs' sockets.
 struct Sockets<'a> {
-    ports: &'a [(LegKey, Box<LegSockets>)],
+    ports: &'a mut [(LegKey, Box<LegSockets>)],
     counters: &'a ShardCounters,
     tap: Option<&'a mut Tap>,
+    space: &'a mut [u8; MEDIA_DATAGRAM],
     private_only: bool,
 }
 
@@ -253,7 +293,7 @@ impl Sockets<'_> {
             .ports
             .binary_search_by_key(&leg, |(k, _)| *k)
             .ok()
-            .and_then(|at| self.ports.get(at));
+            .and_then(|at| self.ports.get_mut(at));
         let reachable = !self.private_only || is_local_source(to.ip());
         let Some((_, sockets)) = found.filter(|_| reachable) else {
             count(&self.counters.send_drops, 1);
@@ -263,6 +303,10 @@ impl Sockets<'_> {
         let (socket, local) = match &sockets.rtcp {
             Some((socket, address)) if rtcp => (socket, *address),
             _ => (&sockets.rtp, sockets.rtp_address),
+        };
+        let packet = match sockets.srtp.outgoing(rtcp, packet, self.space) {
+            Ok(packet) => packet,
+            Err(error) => return count_refused(self.counters, error),
         };
         match socket.send_to(packet, to) {
             Ok(_) => {

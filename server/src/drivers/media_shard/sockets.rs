@@ -7,12 +7,13 @@ use nix::sys::socket::{
     sockopt::ReceiveTimestampns,
 };
 use nix::sys::time::TimeSpec;
+use rtp_media::srtp::SrtpLink;
 use std::io::IoSliceMut;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant, SystemTime};
 
-/// The sockets of a leg.
+/// The sockets of a leg, and how its media is protected.
 #[derive(Debug)]
 pub struct LegSockets {
     /// RTP, and RTCP where it is muxed (RFC 5761).
@@ -21,6 +22,8 @@ pub struct LegSockets {
     pub rtp_address: SocketAddr,
     /// RTCP and its bound address, where it is not muxed.
     pub rtcp: Option<(UdpSocket, SocketAddr)>,
+    /// SRTP: what comes is opened before the mixer sees it, what goes is protected after it.
+    pub srtp: SrtpLink,
 }
 
 impl LegSockets {
@@ -67,6 +70,7 @@ impl LegSockets {
             rtp,
             rtp_address,
             rtcp,
+            srtp: SrtpLink::default(),
         })
     }
 }
@@ -103,8 +107,8 @@ impl Clocks {
 
 /// One received datagram.
 pub struct Datagram<'a> {
-    /// Its content.
-    pub bytes: &'a [u8],
+    /// Its content, which protection opens in place.
+    pub bytes: &'a mut [u8],
     /// Its sender.
     pub from: SocketAddr,
     /// When the kernel took it in.
@@ -168,7 +172,7 @@ impl Receiver {
             };
             (message.bytes, from, stamp)
         };
-        let Some(bytes) = self.buffer.get(..length) else {
+        let Some(bytes) = self.buffer.get_mut(..length) else {
             return Read::Bad;
         };
         Read::Some(Datagram {

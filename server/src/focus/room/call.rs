@@ -318,6 +318,8 @@ impl Room {
     fn apply(&mut self, id: LegId, negotiated: &Negotiated, now: Instant) {
         let Some(leg) = self.legs.get_mut(&id) else { return };
         let audio = &negotiated.audio;
+        let keys = mixing::key_change(leg.srtp.as_ref(), audio.srtp.as_ref());
+        leg.srtp.clone_from(&audio.srtp);
         let command = if leg.in_mix {
             if !negotiated.changed {
                 return;
@@ -347,6 +349,9 @@ impl Room {
             _ => {}
         }
         leg.receives = receives;
+        if let Some(change) = keys {
+            self.push(RoomOutput::Media(MediaCommand::Keys { leg: id, change }));
+        }
         self.push(RoomOutput::Media(command));
     }
 
