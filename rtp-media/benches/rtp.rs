@@ -116,7 +116,7 @@ fn protection(criterion: &mut Criterion) {
             bench.iter(|| {
                 sequence = sequence.wrapping_add(1);
                 packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-                black_box(one.outgoing(false, black_box(&packet), &mut space).unwrap());
+                black_box(one.outgoing(black_box(&packet), &mut space).unwrap());
             });
         });
         let (mut one, mut other) = (link(), link());
@@ -124,7 +124,7 @@ fn protection(criterion: &mut Criterion) {
             bench.iter(|| {
                 sequence = sequence.wrapping_add(1);
                 packet[2..4].copy_from_slice(&sequence.to_be_bytes());
-                let length = one.outgoing(false, &packet, &mut space).unwrap().len();
+                let length = one.outgoing(&packet, &mut space).unwrap().len();
                 black_box(other.incoming(black_box(&mut space[..length])).unwrap());
             });
         });

@@ -152,11 +152,11 @@ fn protecting_and_opening_and_a_change_of_keys_do_not_allocate() {
             }
             packet[2..4].copy_from_slice(&step.to_be_bytes());
             packet[8..12].copy_from_slice(&u32::from(step % 5).to_be_bytes());
-            let length = one.outgoing(false, &packet, &mut space).unwrap().len();
+            let length = one.outgoing(&packet, &mut space).unwrap().len();
             opened += usize::from(other.incoming(&mut space[..length]).is_ok());
             assert!(other.incoming(&mut space[..length]).is_err());
             let report = [0x80, 201, 0, 1, 0, 0, 0, 5];
-            let length = other.outgoing(true, &report, &mut space).unwrap().len();
+            let length = other.outgoing(&report, &mut space).unwrap().len();
             opened += usize::from(one.incoming(&mut space[..length]).is_ok());
         }
         assert_eq!(calls() - before, 0, "{suite:?}");

@@ -116,17 +116,12 @@ impl SrtpLink {
     ///
     /// # Errors
     /// Why it must not be sent.
-    pub fn outgoing<'a>(
-        &mut self,
-        rtcp: bool,
-        packet: &'a [u8],
-        space: &'a mut [u8],
-    ) -> Result<&'a [u8], SrtpError> {
+    pub fn outgoing<'a>(&mut self, packet: &'a [u8], space: &'a mut [u8]) -> Result<&'a [u8], SrtpError> {
         if !self.secure {
             return Ok(packet);
         }
         match self.protect.as_mut() {
-            Some(context) if rtcp => context.rtcp(packet, space),
+            Some(context) if classify(packet) == PacketClass::Rtcp => context.rtcp(packet, space),
             Some(context) => context.rtp(packet, space),
             None => Err(SrtpError::NoRoom),
         }
@@ -165,7 +160,7 @@ mod tests {
 
     fn sent(link: &mut SrtpLink, sequence: u16) -> Vec<u8> {
         let mut space = [0; 100];
-        link.outgoing(false, &rtp(sequence), &mut space).unwrap().to_vec()
+        link.outgoing(&rtp(sequence), &mut space).unwrap().to_vec()
     }
 
     #[test]

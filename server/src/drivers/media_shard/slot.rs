@@ -304,7 +304,7 @@ impl Sockets<'_> {
             Some((socket, address)) if rtcp => (socket, *address),
             _ => (&sockets.rtp, sockets.rtp_address),
         };
-        let packet = match sockets.srtp.outgoing(rtcp, packet, self.space) {
+        let packet = match sockets.srtp.outgoing(packet, self.space) {
             Ok(packet) => packet,
             Err(error) => return count_refused(self.counters, error),
         };
@@ -343,9 +343,10 @@ mod tests {
         let peer = UdpSocket::bind("127.0.0.1:0").unwrap();
         let leg = LegSockets::bind("127.0.0.1".parse().unwrap(), with_rtcp).unwrap();
         let rtp = leg.rtp_address.port();
-        let ports = [(LegKey(1), Box::new(leg))];
+        let mut ports = [(LegKey(1), Box::new(leg))];
         let mut out = Sockets {
-            ports: &ports,
+            ports: &mut ports,
+            space: &mut [0; MEDIA_DATAGRAM],
             counters: &ShardCounters::default(),
             tap: None,
             private_only: true,
