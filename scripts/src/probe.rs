@@ -31,6 +31,8 @@ struct State {
     sequence_gaps: u64,
     last_sequence: Option<u16>,
     events_heard: Vec<u8>,
+    new_source: bool,
+    new_socket: Option<UdpSocket>,
 }
 
 /// A running probe; ends with its guard.
@@ -56,7 +58,7 @@ impl Probe {
         let stop = Arc::new(AtomicBool::new(false));
         let thread = std::thread::spawn({
             let (state, stop) = (Arc::clone(&state), Arc::clone(&stop));
-            move || run(&socket, hertz, &state, &stop)
+            move || run(socket, hertz, &state, &stop)
         });
         Ok(Self {
             address,
@@ -85,6 +87,20 @@ impl Probe {
             _ => return,
         };
         lock(&self.state).digits.push(code);
+    }
+
+    /// Goes on as another source: SSRC, sequence numbers and timestamps are new (RFC 3550 §8.2).
+    pub fn change_ssrc(&self) {
+        lock(&self.state).new_source = true;
+    }
+
+    /// Goes on from another port, as behind a NAT that forgot the mapping: the stream continues, the old port is
+    /// silent for ever. Returns the new address.
+    pub fn rebind(&self) -> std::io::Result<SocketAddr> {
+        let socket = UdpSocket::bind((self.address.ip(), 0))?;
+        let address = socket.local_addr()?;
+        lock(&self.state).new_socket = Some(socket);
+        Ok(address)
     }
 
     /// Packets received.
@@ -144,7 +160,7 @@ struct Sender {
     phase: u32,
 }
 
-fn run(socket: &UdpSocket, hertz: f32, state: &Mutex<State>, stop: &AtomicBool) {
+fn run(mut socket: UdpSocket, hertz: f32, state: &Mutex<State>, stop: &AtomicBool) {
     let port = socket.local_addr().map_or(1, |a| a.port());
     let mut sender = Sender {
         sequence: port,
@@ -158,7 +174,16 @@ fn run(socket: &UdpSocket, hertz: f32, state: &Mutex<State>, stop: &AtomicBool) 
         let left = next.saturating_duration_since(Instant::now());
         if left.is_zero() {
             next += PERIOD;
-            sender.tick(socket, hertz, state);
+            let moved = lock(state).new_socket.take();
+            if let Some(other) = moved {
+                socket = other;
+            }
+            if std::mem::take(&mut lock(state).new_source) {
+                sender.ssrc = !sender.ssrc;
+                sender.sequence = sender.sequence.wrapping_mul(31).wrapping_add(30_000);
+                sender.timestamp = sender.timestamp.wrapping_add(1 << 31);
+            }
+            sender.tick(&socket, hertz, state);
             continue;
         }
         if socket.set_read_timeout(Some(left)).is_err() {

@@ -7,6 +7,8 @@ pub struct Scenario {
     steps: Vec<String>,
     from: String,
     cseq: u32,
+    /// CSeq of the last INVITE: its ACK and CANCEL have the same.
+    invite: u32,
 }
 
 /// The SDP of a phone with PCMU and telephone-event, media on `address:port`, direction `direction`.
@@ -25,6 +27,7 @@ impl Scenario {
             steps: Vec::new(),
             from: from.to_owned(),
             cseq: 0,
+            invite: 0,
         }
     }
 
@@ -47,10 +50,19 @@ impl Scenario {
         if method != "ACK" && method != "CANCEL" {
             self.cseq += 1;
         }
+        if method == "INVITE" {
+            self.invite = self.cseq;
+        }
+        let cseq = match method {
+            "ACK" | "CANCEL" => self.invite,
+            _ => self.cseq,
+        };
         // RFC 3261 §9.1: a CANCEL has the Via of its INVITE, which the last answer repeats.
         let via = match method {
-            "CANCEL" => "[last_Via:]",
-            _ => "Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=[branch]",
+            "CANCEL" => "[last_Via:]".to_owned(),
+            _ => format!(
+                "Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=z9hG4bK[pid]-[call_number]-{method}{cseq}"
+            ),
         };
         let to_tag = if uri == "[next_url]" {
             "[peer_tag_param]"
@@ -73,7 +85,6 @@ impl Scenario {
              Max-Forwards: 70\n{headers}{content_type}\
              Content-Length: [len]\n\n{body}",
             from = self.from,
-            cseq = self.cseq,
             body = content.unwrap_or_default(),
         );
         let retransmit = if method == "ACK" { "" } else { " retrans=\"500\"" };
@@ -88,8 +99,14 @@ impl Scenario {
             self.steps
                 .push(format!("<recv response=\"{provisional}\" optional=\"true\"/>"));
         }
+        // Only a 2xx says where the dialog's requests go.
+        let route = if (200..300).contains(&status) {
+            " rrs=\"true\""
+        } else {
+            ""
+        };
         self.steps.push(format!(
-            "<recv response=\"{status}\" rrs=\"true\" timeout=\"20000\">{}</recv>",
+            "<recv response=\"{status}\"{route} timeout=\"20000\">{}</recv>",
             checks(patterns)
         ));
         self
@@ -119,8 +136,9 @@ impl Scenario {
         self.steps.push(format!(
             "<send><![CDATA[\nACK sip:[service]@[remote_ip]:[remote_port] SIP/2.0\n\
              [last_Via:]\nFrom: \"{from}\" <sip:{from}@[local_ip]:[local_port]>;tag=[pid]T[call_number]\n\
-             [last_To:]\nCall-ID: [call_id]\nCSeq: 1 ACK\nMax-Forwards: 70\nContent-Length: 0\n\n]]></send>",
+             [last_To:]\nCall-ID: [call_id]\nCSeq: {invite} ACK\nMax-Forwards: 70\nContent-Length: 0\n\n]]></send>",
             from = self.from,
+            invite = self.invite,
         ));
         self
     }
@@ -140,6 +158,13 @@ impl Scenario {
     /// Hangs up.
     pub fn bye(self) -> Self {
         self.in_dialog("BYE", "", None).expect_only(200)
+    }
+
+    /// Waits for the other side's request and leaves it unanswered.
+    pub fn hear(mut self, method: &str) -> Self {
+        self.steps
+            .push(format!("<recv request=\"{method}\" timeout=\"40000\"/>"));
+        self
     }
 
     /// Waits for the other side's request, whose text must match `patterns`, and answers 200.

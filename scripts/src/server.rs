@@ -89,6 +89,26 @@ impl Server {
             .map_err(error)
     }
 
+    /// A value of `/metrics`, summed over its labels.
+    pub fn metric(&self, name: &str) -> Result<f64, ServerError> {
+        let url = format!("http://{}/metrics", self.http);
+        let error = |source| ServerError::Api {
+            url: url.clone(),
+            source: Box::new(source),
+        };
+        let text = ureq::get(&url)
+            .call()
+            .map_err(error)?
+            .body_mut()
+            .read_to_string()
+            .map_err(error)?;
+        let value = |line: &str| {
+            let rest = line.strip_prefix(name)?;
+            (rest.starts_with([' ', '{'])).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+        };
+        Ok(text.lines().filter_map(value).sum())
+    }
+
     /// The URI of a room.
     pub fn room(&self, name: &str) -> String {
         format!("sip:{name}@{}", self.sip)
