@@ -5,8 +5,17 @@
 //! people judge.
 
 pub mod call;
+pub mod calls;
 pub mod delay;
+pub mod dialer;
 pub mod media;
+pub mod overload;
+pub mod ports;
+pub mod quantile;
+pub mod register;
+pub mod registering;
+pub mod signalling;
+pub mod wire;
 
 use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::Ordering;
@@ -32,6 +41,12 @@ pub enum LoadError {
     /// A socket.
     #[error("socket: {0}")]
     Io(#[from] std::io::Error),
+    /// The server does not run.
+    #[error(transparent)]
+    Process(#[from] crate::process::ProcessError),
+    /// The bench cannot prepare its data.
+    #[error("{0}")]
+    Setup(String),
 }
 
 /// One workload.
