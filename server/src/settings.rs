@@ -41,6 +41,7 @@ pub fn focus(config: &Config, sip: Option<SocketAddr>, http: Option<SocketAddr>)
         empty_grace: Duration::from_secs(config.meetings.empty_grace_seconds),
         unjoined_hold: Duration::from_secs(config.meetings.unused_grace_seconds),
         max_rooms: config.meetings.max_rooms,
+        load: config.overload.settings(),
         room: RoomLimits {
             max_legs: config.meetings.max_members,
             ring: Duration::from_millis(config.meetings.ring_milliseconds),

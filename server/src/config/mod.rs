@@ -8,10 +8,12 @@
 
 mod cli;
 mod load;
+mod overload;
 mod protection;
 
 pub use cli::{Cli, Command, UserCommand};
 pub use load::{ConfigError, from_environment_names, load, load_from, to_toml};
+pub use overload::OverloadConfig;
 pub use protection::ProtectionConfig;
 
 use serde::{Deserialize, Serialize};
@@ -45,6 +47,8 @@ pub struct Config {
     pub media: MediaConfig,
     /// Against floods and guessing.
     pub protection: ProtectionConfig,
+    /// Refusing new calls when there is too much to do.
+    pub overload: OverloadConfig,
     /// Packet capture of the server's own traffic.
     pub capture: CaptureConfig,
 }
@@ -62,6 +66,7 @@ impl Default for Config {
             meetings: MeetingsConfig::default(),
             media: MediaConfig::default(),
             protection: ProtectionConfig::default(),
+            overload: OverloadConfig::default(),
             capture: CaptureConfig::default(),
         }
     }

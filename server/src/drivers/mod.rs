@@ -14,6 +14,7 @@ pub mod route;
 mod seats;
 pub mod shared_shield;
 pub mod signalling;
+pub mod stamped;
 pub mod stream;
 pub mod transport;
 pub mod udp;

@@ -8,7 +8,7 @@
 //! decision; those are the focus's.
 
 use super::limits::{CALLS_IN_A_ROW, ROOM_QUEUE, SHUTDOWN_CALLS, TEND};
-use super::media_shard::ShardPool;
+use super::media_shard::{ShardCounters, ShardPool};
 use super::room_task::{FromRoom, RoomTask};
 use super::shared_shield::SharedShield;
 use super::stream::Streams;
@@ -110,6 +110,8 @@ pub struct Books {
     next_api: u64,
     stop_at: Option<Instant>,
     tend_at: Option<Instant>,
+    measured_at: Option<Instant>,
+    shards_busy: Vec<u64>,
     /// Where the datagram that is being worked on came from.
     sender: Option<SocketAddr>,
     rooms_are_gone: bool,
@@ -135,7 +137,10 @@ impl Signalling {
             tokio::select! {
                 Some(input) = self.internal.recv() => self.house(input),
                 Some(input) = self.of_calls.recv() => self.wire_input(input),
-                Some(input) = self.wire.recv() => self.wire_input(input),
+                Some(input) = self.wire.recv() => {
+                    self.measure_wait(&input);
+                    self.wire_input(input);
+                }
                 Some(input) = self.from_streams.recv() => self.wire_input(input),
                 () = sleep_until(due) => {}
             }
@@ -171,12 +176,39 @@ impl Signalling {
         }
     }
 
+    /// The focus learns how long new requests wait, before it sees the request.
+    fn measure_wait(&mut self, input: &WireInput) {
+        if let WireInput::Datagram { arrival, .. } = input {
+            let now = Instant::now();
+            let wait = now.saturating_duration_since(*arrival);
+            self.focus.handle_input(FocusInput::Waited { wait }, now);
+        }
+    }
+
+    /// The focus learns how busy the shards are; the metrics learn what the focus refused.
+    fn measure_load(&mut self, now: Instant) {
+        let busy: Vec<u64> = self.shards.counters().map(ShardCounters::busy_us).collect();
+        let last = std::mem::replace(&mut self.books.shards_busy, busy);
+        let since = self.books.measured_at.replace(now);
+        if let Some(since) = since {
+            let span = now.saturating_duration_since(since).as_micros().max(1);
+            let share = |(now, before): (&u64, &u64)| {
+                let used = u128::from(now.saturating_sub(*before));
+                u32::try_from(used * 100 / span).unwrap_or(u32::MAX)
+            };
+            let percent = self.books.shards_busy.iter().zip(&last).map(share).collect();
+            self.focus.handle_input(FocusInput::ShardLoad { percent }, now);
+        }
+        self.metrics.overload(self.focus.load());
+    }
+
     /// Once a second: what the shield and the streams must know of the calls.
     fn tend(&mut self, now: Instant) {
         if self.books.tend_at.is_some_and(|at| at > now) {
             return;
         }
         self.books.tend_at = Some(now + TEND);
+        self.measure_load(now);
         let mut shield = self.shield.lock();
         for call_id in self.endpoint.call_ids() {
             shield.keep_call(call_id, now);
@@ -261,7 +293,7 @@ impl Signalling {
         let now = Instant::now();
         self.books.sender = None;
         match input {
-            WireInput::Datagram { flow, bytes } => {
+            WireInput::Datagram { flow, bytes, .. } => {
                 self.books.sender = Some(flow.remote);
                 self.endpoint
                     .handle_input(Input::Datagram { flow, bytes: &bytes }, now);

@@ -8,6 +8,7 @@ use sip_proto::endpoint::{ConnectionId, Flow, Transport};
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::Pin;
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -24,6 +25,8 @@ pub enum WireInput {
         flow: Flow,
         /// Its content.
         bytes: Vec<u8>,
+        /// When the kernel took it in.
+        arrival: Instant,
     },
     /// A stream is there, accepted or connected.
     Opened {

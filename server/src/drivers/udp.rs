@@ -5,9 +5,9 @@
 //! ours, and our own timers repeat. Deliberately absent: RTP, which never enters tokio.
 
 use super::capture::SharedTap;
-use super::limits::DATAGRAM;
 use super::route::Routes;
 use super::shared_shield::SharedShield;
+use super::stamped::{Received, StampedReader};
 use super::transport::WireInput;
 use crate::shield::Verdict;
 use crate::telemetry::Metrics;
@@ -111,10 +111,14 @@ async fn read(
     tap: Option<SharedTap>,
     metrics: Arc<Metrics>,
 ) {
-    let mut buffer = vec![0_u8; DATAGRAM];
+    let mut reader = StampedReader::new(&socket);
     let mut routes = Routes::default();
     loop {
-        let (length, remote) = match socket.recv_from(&mut buffer).await {
+        let Received {
+            length,
+            remote,
+            arrival,
+        } = match reader.receive(&socket).await {
             Ok(received) => received,
             Err(error) => {
                 // ICMP errors of earlier sends surface here; they end nothing.
@@ -123,7 +127,7 @@ async fn read(
                 continue;
             }
         };
-        let bytes = buffer.get(..length).unwrap_or_default();
+        let bytes = reader.bytes(length);
         metrics.sip_received(Transport::Udp);
         let now = Instant::now();
         let queue = match queues.shield.lock().datagram(remote, bytes, now) {
@@ -147,6 +151,7 @@ async fn read(
         match queue.try_send(WireInput::Datagram {
             flow,
             bytes: bytes.to_vec(),
+            arrival,
         }) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {

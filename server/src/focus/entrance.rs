@@ -63,6 +63,11 @@ impl Focus {
         if self.stage != Stage::Open && new_work {
             return self.turn_away(request, flow, Rejection::unavailable());
         }
+        // Before the gate: a refusal for load costs no digest.
+        let calls = self.sessions.len();
+        if let Err(busy) = self.load.admit(&request.method, calls, now, &mut self.rng) {
+            return self.turn_away(request, flow, busy);
+        }
         let open = self.is_open(&request);
         match self.gate.screen(&request, flow.remote.ip(), open, now) {
             Verdict::Refuse(rejection) | Verdict::Wrong(rejection) => {

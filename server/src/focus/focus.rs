@@ -20,6 +20,7 @@ use super::entrance::{Door, Waiting};
 use super::ids::{LookupId, RoomId};
 use super::io::{FocusInput, FocusOutput};
 use super::limits;
+use super::load::LoadGate;
 use super::record::{EndReason, LeaveReason, StoreRecord};
 use super::room_io::{RoomInput, RoomReport};
 use super::settings::FocusSettings;
@@ -30,6 +31,7 @@ use crate::registrar::Registrar;
 pub struct Focus {
     pub(super) settings: FocusSettings,
     pub(super) gate: Gate,
+    pub(super) load: LoadGate,
     pub(super) directory: Directory,
     pub(super) registrar: Registrar,
     pub(super) rng: ChaCha12Rng,
@@ -62,6 +64,7 @@ impl Focus {
         rng.fill_bytes(&mut gate_seed);
         Self {
             gate: Gate::new(&settings, gate_seed, now),
+            load: LoadGate::new(settings.load.clone(), now),
             directory: Directory::default(),
             registrar: Registrar::new(settings.registrar.clone()),
             rng,
@@ -105,6 +108,8 @@ impl Focus {
                 }
             }
             FocusInput::SubscriptionLost { subscription } => self.subscription_over(subscription, now),
+            FocusInput::Waited { wait } => self.load.waited(wait, now),
+            FocusInput::ShardLoad { percent } => self.load.shards(&percent),
             FocusInput::Restore { aor, bindings } => self.registrar.restore(&aor, &bindings, now),
             FocusInput::Shutdown => self.shut_down(now),
         }
@@ -154,6 +159,11 @@ impl Focus {
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
+    }
+
+    /// What is refused because of load.
+    pub const fn load(&self) -> &LoadGate {
+        &self.load
     }
 
     pub(super) fn push(&mut self, output: FocusOutput) {

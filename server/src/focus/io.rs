@@ -3,6 +3,8 @@
 //! The signalling task feeds every endpoint event, room report, account and API request, then
 //! drains [`Focus::poll_output`](super::Focus::poll_output) to `None` and executes each output.
 
+use std::time::Duration;
+
 use sip_proto::endpoint::{ClientTx, Event, Flow, SessionId, SubscriptionId};
 
 use super::api::{ApiReply, ApiRequest};
@@ -76,6 +78,16 @@ pub enum FocusInput {
     SubscriptionLost {
         /// The subscription.
         subscription: SubscriptionId,
+    },
+    /// A request outside of calls waited so long before it was looked at. Given before the request itself.
+    Waited {
+        /// From the kernel to here.
+        wait: Duration,
+    },
+    /// What share of their time the media shards used since the last such input.
+    ShardLoad {
+        /// Percent of each.
+        percent: Vec<u32>,
     },
     /// Bindings kept from an earlier run; given before the first event.
     Restore {

@@ -26,6 +26,7 @@ pub mod ids;
 pub mod io;
 pub mod leg;
 pub mod limits;
+pub mod load;
 mod meetings;
 pub mod mixing;
 pub mod names;

@@ -9,6 +9,7 @@ use sip_proto::digest::Algorithm;
 use sip_proto::sdp::offer_answer::SrtpPolicy;
 
 use super::limits;
+use super::load::LoadSettings;
 use crate::registrar::RegistrarSettings;
 
 /// Who may use the server at all.
@@ -49,6 +50,8 @@ pub struct FocusSettings {
     pub unjoined_hold: Duration,
     /// Rooms alive at once.
     pub max_rooms: usize,
+    /// When new calls are refused because of load.
+    pub load: LoadSettings,
     /// Settings of each room.
     pub room: RoomLimits,
     /// Settings of the registrar.
@@ -125,6 +128,7 @@ impl Default for FocusSettings {
             empty_grace: Duration::from_secs(30),
             unjoined_hold: Duration::from_secs(12 * 3600),
             max_rooms: limits::MAX_ROOMS,
+            load: LoadSettings::default(),
             room: RoomLimits::default(),
             registrar: RegistrarSettings::default(),
         }

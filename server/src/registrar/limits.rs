@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// Addresses-of-record with bindings. About 1 kB each: 10 MB.
-pub const MAX_RECORDS: usize = 10_000;
+/// Addresses-of-record with bindings. About 1 kB each: 200 MB at the very worst, and each belongs to an account
+/// or, with `--lan`, to somebody on the local network.
+pub const MAX_RECORDS: usize = 200_000;
 
 /// Contacts of one address-of-record: a person's phones.
 pub const MAX_CONTACTS: usize = 10;

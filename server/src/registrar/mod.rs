@@ -6,6 +6,7 @@
 //! (`focus::admission`), GRUU, Path and outbound, and calls to the bindings (a later issue).
 
 mod binding;
+mod ends;
 pub mod limits;
 
 use std::collections::HashMap;
@@ -18,6 +19,7 @@ use sip_proto::uri::{Scheme, Uri};
 
 use crate::focus::record::{BindingRecord, StoreRecord};
 use binding::{Binding, Refusal, Wish};
+use ends::Ends;
 
 /// An account as the store keeps it: no password, only its digests.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,8 +80,8 @@ pub struct Registrar {
     /// Records by user: one person under many hosts.
     users: HashMap<String, usize>,
     records: HashMap<String, Vec<Binding>>,
-    /// No binding ends before this.
-    next_end: Option<Instant>,
+    /// When the first binding of each record ends.
+    ends: Ends,
 }
 
 impl Registrar {
@@ -89,7 +91,7 @@ impl Registrar {
             settings,
             users: HashMap::new(),
             records: HashMap::new(),
-            next_end: None,
+            ends: Ends::default(),
         }
     }
 
@@ -123,8 +125,8 @@ impl Registrar {
             .take(self.settings.max_contacts)
             .collect();
         if !bindings.is_empty() && self.records.len() < self.settings.max_records {
+            self.ends.set(aor, first_end(&bindings));
             self.keep(aor, bindings);
-            self.reckon_next_end();
         }
     }
 
@@ -156,30 +158,26 @@ impl Registrar {
     }
 
     /// When the next binding ends.
-    pub const fn poll_timeout(&self) -> Option<Instant> {
-        self.next_end
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.ends.next()
     }
 
     /// Ends the bindings whose time is over.
     pub fn handle_timeout(&mut self, now: Instant) -> Vec<StoreRecord> {
-        if self.next_end.is_none_or(|end| end > now) {
-            return Vec::new();
-        }
         let mut changed = Vec::new();
-        let users = &mut self.users;
-        self.records.retain(|aor, bindings| {
-            let before = bindings.len();
+        while let Some(aor) = self.ends.take_due(now) {
+            let Some(bindings) = self.records.get_mut(&*aor) else {
+                continue;
+            };
             bindings.retain(|binding| binding.until > now);
-            if bindings.len() != before {
-                changed.push(aor.clone());
+            let next = first_end(bindings);
+            if next.is_none() && self.records.remove(&*aor).is_some() {
+                one_less(&mut self.users, &aor);
             }
-            if bindings.is_empty() {
-                one_less(users, aor);
-            }
-            !bindings.is_empty()
-        });
-        self.reckon_next_end();
-        changed.into_iter().map(|aor| self.record_of(aor, now)).collect()
+            self.ends.set(&aor, next);
+            changed.push(self.record_of(aor.to_string(), now));
+        }
+        changed
     }
 
     fn process(
@@ -254,6 +252,7 @@ impl Registrar {
     }
 
     fn commit(&mut self, aor: &str, mut bindings: Vec<Binding>) -> Result<(), Refusal> {
+        let end = first_end(&bindings);
         if bindings.is_empty() {
             if self.records.remove(aor).is_some() {
                 one_less(&mut self.users, aor);
@@ -268,7 +267,7 @@ impl Registrar {
             bindings.sort_by_key(|binding| std::cmp::Reverse(binding.contact.q()));
             self.keep(aor, bindings);
         }
-        self.reckon_next_end();
+        self.ends.set(aor, end);
         Ok(())
     }
 
@@ -276,10 +275,6 @@ impl Registrar {
         if self.records.insert(aor.to_owned(), bindings).is_none() {
             *self.users.entry(user_of(aor).to_owned()).or_insert(0) += 1;
         }
-    }
-
-    fn reckon_next_end(&mut self) {
-        self.next_end = self.records.values().flatten().map(|binding| binding.until).min();
     }
 
     fn record_of(&self, aor: String, now: Instant) -> StoreRecord {
@@ -329,6 +324,10 @@ fn one_less(users: &mut HashMap<String, usize>, aor: &str) {
             users.remove(user_of(aor));
         }
     }
+}
+
+fn first_end(bindings: &[Binding]) -> Option<Instant> {
+    bindings.iter().map(|binding| binding.until).min()
 }
 
 /// The address-of-record as an index: no parameters, escapes decoded, host and scheme in lower

@@ -4,6 +4,7 @@
 //! at the scrape (see `drivers::media_shard`); nothing is pushed.
 
 use crate::shield::Cause;
+use crate::focus::load::{self, LoadGate};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
@@ -47,6 +48,9 @@ pub struct Metrics {
     /// SIP input or output dropped: a full queue or a refused connection.
     pub sip_dropped: Counter,
     shielded: Family<CauseLabel, Counter>,
+    overload_refused: Family<CauseLabel, Counter>,
+    /// Whether new calls are refused because of measured load.
+    pub overloaded: Gauge,
     /// Bans so far.
     pub bans: Counter,
     /// Addresses that are banned now.
@@ -87,6 +91,8 @@ impl Metrics {
             sent: Family::default(),
             sip_dropped: Counter::default(),
             shielded: Family::default(),
+            overload_refused: Family::default(),
+            overloaded: Gauge::default(),
             bans: Counter::default(),
             banned: Gauge::default(),
             tcp_evicted: Counter::default(),
@@ -160,6 +166,16 @@ impl Metrics {
             "Datagrams not looked at: keep-alives, garbage, too many from one address or from all strangers, banned",
             self.shielded.clone(),
         );
+        r.register(
+            "overload_refused",
+            "New requests refused with 503 because of load: queue, shards, calls at a time, calls a second",
+            self.overload_refused.clone(),
+        );
+        r.register(
+            "overloaded",
+            "1 while new calls are refused because of measured load",
+            self.overloaded.clone(),
+        );
         r.register("bans", "Bans so far", self.bans.clone());
         r.register("banned", "Addresses banned now", self.banned.clone());
         r.register(
@@ -192,6 +208,16 @@ impl Metrics {
             Cause::Banned => "banned",
         };
         self.shielded.get_or_create(&CauseLabel { cause }).inc();
+    }
+
+    /// What the focus refused because of load so far.
+    pub fn overload(&self, load: &LoadGate) {
+        for (cause, total) in load::Cause::ALL.iter().zip(load.refused()) {
+            let cause = cause.as_str();
+            let counter = self.overload_refused.get_or_create(&CauseLabel { cause });
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+        self.overloaded.set(i64::from(load.is_overloaded()));
     }
 
     /// One SIP message went out.

@@ -52,6 +52,11 @@ impl ShardCounters {
         self.max_tick_us.fetch_max(us, Ordering::Relaxed);
         self.max_late_us.fetch_max(late_us, Ordering::Relaxed);
     }
+
+    /// Microseconds spent in ticks so far.
+    pub fn busy_us(&self) -> u64 {
+        self.busy_us.load(Ordering::Relaxed)
+    }
 }
 
 /// Counts a datagram that protection refused.

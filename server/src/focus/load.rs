@@ -1,0 +1,394 @@
+//! Overload: when a new call is refused with 503 and Retry-After, so that those that are up go on.
+//!
+//! What is measured: how long requests waited before anybody looked at them (the driver knows when the kernel took
+//! them in), and what share of their time the media shards use. What is configured besides: calls at a time and new
+//! calls a second. Requests within a call never come here: a BYE relieves. New calls are refused first;
+//! registrations and the rest only when the queue is five times as long.
+//!
+//! | measure | refusing begins | refusing ends |
+//! |---|---|---|
+//! | queue | 64 requests in a row, over 100 ms at least, waited longer than the limit; again within 2 s: 8 | one waited less than a quarter of it |
+//! | shards | all of them, twice in a row, over the limit | one of them 20 points below it |
+//!
+//! A single stall of the host is no overload: what has piled up then is worked off within 100 ms. The short memory of
+//! 2 s is for a load that stays: without it the queue would grow for 100 ms again and again.
+//!
+//! Deliberately absent: who sends too much (`crate::shield`), and the room's own limits.
+
+use std::time::{Duration, Instant};
+
+use rand_core::Rng;
+use sip_proto::message::{HeaderName, Method, StatusCode};
+
+use super::answers::Rejection;
+
+/// Slow requests in a row that mean overload, when nothing was wrong before.
+const SLOW_IN_A_ROW: u32 = 64;
+/// The same when there was an overload a moment ago.
+const SLOW_AGAIN: u32 = 8;
+/// Time that the slow ones must span: the backlog of one stall of 200 ms is worked off faster.
+const SLOW_SPAN: Duration = Duration::from_millis(100);
+/// How long an overload is remembered.
+const MEMORY: Duration = Duration::from_secs(2);
+/// Refusing ends when the wait falls to this part of the limit.
+const EASED: u32 = 4;
+/// Requests that make no call are refused when the wait is so many times the limit.
+const PATIENCE_WITH_OTHERS: u32 = 5;
+/// Measurements of the shards in a row over the limit.
+const BUSY_IN_A_ROW: u32 = 2;
+/// Percent points below the limit at which a shard counts as relieved.
+const RELIEF: u32 = 20;
+
+/// Limits of the load; zero switches one off.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadSettings {
+    /// Longest wait of a request before it is looked at.
+    pub queue: Duration,
+    /// Share of its time that a media shard may use, in percent.
+    pub shard_percent: u32,
+    /// Calls at a time; each costs up to 300 KiB with its media.
+    pub max_calls: usize,
+    /// New calls a second.
+    pub calls_per_second: u32,
+    /// Shortest Retry-After in seconds; up to twice that is said, so that not all come back at once.
+    pub retry_after: u32,
+}
+
+impl Default for LoadSettings {
+    fn default() -> Self {
+        Self {
+            queue: Duration::from_millis(20),
+            shard_percent: 85,
+            max_calls: 5_000,
+            calls_per_second: 0,
+            retry_after: 5,
+        }
+    }
+}
+
+/// Why a new request was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Requests wait too long.
+    Queue,
+    /// The media shards have no time left.
+    Shards,
+    /// As many calls as there may be.
+    Calls,
+    /// More new calls a second than there may be.
+    Rate,
+}
+
+impl Cause {
+    /// All of them, in the order of [`LoadGate::refused`].
+    pub const ALL: [Self; 4] = [Self::Queue, Self::Shards, Self::Calls, Self::Rate];
+
+    /// Its name in the metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            Self::Shards => "shards",
+            Self::Calls => "calls",
+            Self::Rate => "rate",
+        }
+    }
+}
+
+/// Judges new requests by the load.
+#[derive(Debug)]
+pub struct LoadGate {
+    settings: LoadSettings,
+    waited: Duration,
+    slow: u32,
+    slow_since: Option<Instant>,
+    queue_full: bool,
+    remembered: Option<Instant>,
+    busy: u32,
+    shards_full: bool,
+    tokens: f64,
+    filled_at: Instant,
+    refused: [u64; Cause::ALL.len()],
+}
+
+impl LoadGate {
+    /// A gate that stands open.
+    pub fn new(settings: LoadSettings, now: Instant) -> Self {
+        Self {
+            waited: Duration::ZERO,
+            slow: 0,
+            slow_since: None,
+            queue_full: false,
+            remembered: None,
+            busy: 0,
+            shards_full: false,
+            tokens: f64::from(settings.calls_per_second),
+            filled_at: now,
+            refused: [0; Cause::ALL.len()],
+            settings,
+        }
+    }
+
+    /// A request was taken out of the queue after this wait. To be told before the request itself.
+    pub fn waited(&mut self, waited: Duration, now: Instant) {
+        self.waited = waited;
+        if self.settings.queue.is_zero() {
+            return;
+        }
+        if waited < self.settings.queue {
+            self.slow = 0;
+            self.slow_since = None;
+            if waited < self.settings.queue / EASED {
+                self.queue_full = false;
+            }
+            return;
+        }
+        self.slow = self.slow.saturating_add(1);
+        let since = *self.slow_since.get_or_insert(now);
+        let lasting = self.slow >= SLOW_IN_A_ROW && now.saturating_duration_since(since) >= SLOW_SPAN;
+        let again = self.slow >= SLOW_AGAIN && self.remembers(now);
+        if lasting && !self.remembers(now) {
+            tracing::warn!(waited_ms = waited.as_millis(), "overload: new calls are refused until the queue is short");
+        }
+        if lasting || again || self.queue_full {
+            self.queue_full = true;
+            self.remembered = Some(now + MEMORY);
+        }
+    }
+
+    /// What share of their time the shards used since the last measurement, in percent each.
+    pub fn shards(&mut self, percent: &[u32]) {
+        let limit = self.settings.shard_percent;
+        if limit == 0 || percent.is_empty() {
+            return;
+        }
+        if percent.iter().any(|share| *share < limit.saturating_sub(RELIEF)) {
+            self.busy = 0;
+            self.shards_full = false;
+        } else if percent.iter().all(|share| *share >= limit) {
+            self.busy = self.busy.saturating_add(1);
+            if self.busy >= BUSY_IN_A_ROW && !self.shards_full {
+                tracing::warn!(?percent, "overload: new calls are refused until the media shards have time");
+                self.shards_full = true;
+            }
+        } else {
+            self.busy = 0;
+        }
+    }
+
+    /// Whether a new request may come in; `calls` are up now.
+    ///
+    /// # Errors
+    /// 503 with Retry-After.
+    pub fn admit(
+        &mut self,
+        method: &Method,
+        calls: usize,
+        now: Instant,
+        rng: &mut impl Rng,
+    ) -> Result<(), Rejection> {
+        let cause = match method {
+            Method::Invite | Method::Subscribe => self.against_a_call(method, calls, now),
+            _ => (self.queue_full && self.waited >= self.settings.queue * PATIENCE_WITH_OTHERS)
+                .then_some(Cause::Queue),
+        };
+        let Some(cause) = cause else { return Ok(()) };
+        if let Some(count) = self.refused.get_mut(cause as usize) {
+            *count = count.saturating_add(1);
+        }
+        let base = self.settings.retry_after.max(1);
+        let seconds = base + rng.next_u32() % (base + 1);
+        let mut rejection = Rejection::new(StatusCode::SERVICE_UNAVAILABLE);
+        rejection.headers.set(HeaderName::RetryAfter, seconds);
+        Err(rejection)
+    }
+
+    /// Requests refused so far, by [`Cause::ALL`].
+    pub const fn refused(&self) -> [u64; Cause::ALL.len()] {
+        self.refused
+    }
+
+    /// Whether new calls are being refused because of measured load.
+    pub const fn is_overloaded(&self) -> bool {
+        self.queue_full || self.shards_full
+    }
+
+    fn remembers(&self, now: Instant) -> bool {
+        self.remembered.is_some_and(|until| until > now)
+    }
+
+    fn against_a_call(&mut self, method: &Method, calls: usize, now: Instant) -> Option<Cause> {
+        if self.queue_full {
+            return Some(Cause::Queue);
+        }
+        // A subscription has no media and no rate of its own.
+        if *method != Method::Invite {
+            return None;
+        }
+        if self.shards_full {
+            return Some(Cause::Shards);
+        }
+        if self.settings.max_calls > 0 && calls >= self.settings.max_calls {
+            return Some(Cause::Calls);
+        }
+        (!self.take_token(now)).then_some(Cause::Rate)
+    }
+
+    fn take_token(&mut self, now: Instant) -> bool {
+        let rate = f64::from(self.settings.calls_per_second);
+        if rate == 0.0 {
+            return true;
+        }
+        let gained = now.saturating_duration_since(self.filled_at).as_secs_f64() * rate;
+        self.filled_at = now;
+        self.tokens = (self.tokens + gained).min(rate);
+        if self.tokens < 1.0 {
+            return false;
+        }
+        self.tokens -= 1.0;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rand_chacha::ChaCha12Rng;
+    use rand_core::SeedableRng;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    struct Scene {
+        gate: LoadGate,
+        now: Instant,
+        rng: ChaCha12Rng,
+    }
+
+    impl Scene {
+        fn new(settings: LoadSettings) -> Self {
+            let now = Instant::now();
+            Self {
+                gate: LoadGate::new(settings, now),
+                now,
+                rng: ChaCha12Rng::from_seed([7; 32]),
+            }
+        }
+
+        fn admits(&mut self, method: Method) -> bool {
+            self.gate.admit(&method, 0, self.now, &mut self.rng).is_ok()
+        }
+
+        /// `count` requests, `apart` from each other, that all waited so long.
+        fn requests(&mut self, count: u32, apart: Duration, waited: Duration) {
+            for _ in 0..count {
+                self.now += apart;
+                self.gate.waited(waited, self.now);
+            }
+        }
+    }
+
+    #[test]
+    fn a_queue_that_stays_long_closes_the_gate_for_calls_and_then_for_all() {
+        let mut scene = Scene::new(LoadSettings::default());
+        scene.requests(200, MS, 30 * MS);
+        assert!(!scene.admits(Method::Invite) && !scene.admits(Method::Subscribe));
+        assert!(scene.admits(Method::Register) && scene.admits(Method::Options));
+        scene.requests(1, MS, 100 * MS);
+        assert!(!scene.admits(Method::Register));
+        assert!(scene.gate.is_overloaded());
+        assert_eq!(scene.gate.refused(), [3, 0, 0, 0]);
+    }
+
+    #[test]
+    fn the_refusal_names_a_time_that_differs() {
+        let mut scene = Scene::new(LoadSettings::default());
+        scene.requests(200, MS, 30 * MS);
+        let mut said = std::collections::BTreeSet::new();
+        for _ in 0..100 {
+            let refusal = scene.gate.admit(&Method::Invite, 0, scene.now, &mut scene.rng).unwrap_err();
+            assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE);
+            let seconds: u32 = refusal.headers.get(&HeaderName::RetryAfter).unwrap().parse().unwrap();
+            said.insert(seconds);
+        }
+        assert_eq!(said.into_iter().collect::<Vec<_>>(), [5, 6, 7, 8, 9, 10]);
+    }
+
+    #[test]
+    fn a_stall_of_the_host_is_no_overload() {
+        let mut scene = Scene::new(LoadSettings::default());
+        // 800 requests of 200 ms, worked off at 10 a millisecond.
+        for n in (0..80).rev() {
+            scene.requests(10, MS / 10, Duration::from_millis(20 + 2 * n));
+            assert!(scene.admits(Method::Invite), "at {n}");
+        }
+        // A few slow ones on a machine that has other things to do, neither.
+        scene.requests(20, 500 * MS, 400 * MS);
+        assert!(scene.admits(Method::Invite));
+    }
+
+    #[test]
+    fn it_opens_when_the_queue_is_short_and_remembers_for_a_while() {
+        let mut scene = Scene::new(LoadSettings::default());
+        scene.requests(200, MS, 30 * MS);
+        scene.requests(1, MS, 10 * MS);
+        assert!(!scene.admits(Method::Invite), "between the limits nothing changes");
+        scene.requests(1, MS, 4 * MS);
+        assert!(scene.admits(Method::Invite));
+        scene.requests(8, MS, 21 * MS);
+        assert!(!scene.admits(Method::Invite), "the load has stayed");
+        scene.requests(1, MS, MS);
+        scene.now += Duration::from_secs(3);
+        scene.requests(50, MS, 21 * MS);
+        assert!(scene.admits(Method::Invite), "it is a new day");
+    }
+
+    #[test]
+    fn shards_without_time_refuse_calls_only() {
+        let mut scene = Scene::new(LoadSettings::default());
+        scene.gate.shards(&[90, 95]);
+        assert!(scene.admits(Method::Invite), "once is nothing");
+        scene.gate.shards(&[90, 95]);
+        assert!(!scene.admits(Method::Invite) && scene.admits(Method::Subscribe));
+        scene.gate.shards(&[70, 80]);
+        assert!(!scene.admits(Method::Invite));
+        scene.gate.shards(&[64, 99]);
+        assert!(scene.admits(Method::Invite));
+        scene.gate.shards(&[60, 99]);
+        scene.gate.shards(&[60, 99]);
+        assert!(scene.admits(Method::Invite), "one shard has time");
+    }
+
+    #[test]
+    fn configured_limits() {
+        let settings = LoadSettings {
+            max_calls: 2,
+            calls_per_second: 3,
+            ..LoadSettings::default()
+        };
+        let mut scene = Scene::new(settings);
+        let (now, rng) = (scene.now, &mut scene.rng);
+        assert!(scene.gate.admit(&Method::Invite, 2, now, rng).is_err());
+        for n in 0..5 {
+            assert_eq!(scene.gate.admit(&Method::Invite, 1, now, rng).is_ok(), n < 3, "call {n}");
+        }
+        assert!(scene.gate.admit(&Method::Register, 9, now, rng).is_ok());
+        assert!(scene.gate.admit(&Method::Invite, 1, now + 334 * MS, rng).is_ok());
+        assert_eq!(scene.gate.refused(), [0, 0, 1, 2]);
+        assert!(!scene.gate.is_overloaded());
+    }
+
+    #[test]
+    fn zero_switches_off() {
+        let mut scene = Scene::new(LoadSettings {
+            queue: Duration::ZERO,
+            shard_percent: 0,
+            max_calls: 0,
+            calls_per_second: 0,
+            retry_after: 0,
+        });
+        scene.requests(500, MS, Duration::from_secs(9));
+        scene.gate.shards(&[100]);
+        scene.gate.shards(&[100]);
+        let (now, rng) = (scene.now, &mut scene.rng);
+        assert!(scene.gate.admit(&Method::Invite, 1_000_000, now, rng).is_ok());
+    }
+}
