@@ -6,7 +6,8 @@
 use super::limits::{DATAGRAM, STAMP_AGE};
 use nix::errno::Errno;
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg, setsockopt, sockopt::ReceiveTimestampns,
+    ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg, setsockopt,
+    sockopt::ReceiveTimestampns,
 };
 use nix::sys::time::TimeSpec;
 use std::io::{self, IoSliceMut};

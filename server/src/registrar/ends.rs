@@ -16,7 +16,10 @@ pub(super) struct Ends {
 impl Ends {
     /// Sets, moves or removes the deadline of a record.
     pub(super) fn set(&mut self, aor: &str, end: Option<Instant>) {
-        let known = self.of.get_key_value(aor).map(|(name, at)| (Arc::clone(name), *at));
+        let known = self
+            .of
+            .get_key_value(aor)
+            .map(|(name, at)| (Arc::clone(name), *at));
         let name = match known {
             Some((_, at)) if Some(at) == end => return,
             Some((name, at)) => {

@@ -3,8 +3,8 @@
 //! Everything that drops says so here. The media shards' counters are read from their atomics
 //! at the scrape (see `drivers::media_shard`); nothing is pushed.
 
-use crate::shield::Cause;
 use crate::focus::load::{self, LoadGate};
+use crate::shield::Cause;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
