@@ -19,7 +19,7 @@ use std::time::Instant;
 use sip_proto::endpoint::{Body, ServerTx, SessionEvent, SessionId, TerminatedBy};
 use sip_proto::headers::{NameAddr, Reason};
 use sip_proto::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
-use sip_proto::sdp::offer_answer::{LocalMedia, Negotiated, OfferAnswer, Refusal};
+use sip_proto::sdp::offer_answer::{LocalMedia, Negotiated, OfferAnswer, Refusal, SrtpPolicy};
 use sip_proto::sdp::{self, Direction};
 use sip_proto::uri::Uri;
 
@@ -52,7 +52,8 @@ impl Phone {
         if self.call.is_some() {
             return Err(CallError::Busy);
         }
-        self.invite(target, 0, now)?;
+        let media = self.media.clone().ok_or(CallError::NoMedia)?;
+        self.invite(target, media, 0, now)?;
         self.drain(now);
         Ok(())
     }
@@ -141,9 +142,14 @@ impl Phone {
         self.drain(now);
     }
 
-    fn invite(&mut self, target: &Uri, redirections: u8, now: Instant) -> Result<(), CallError> {
-        let media = self.media.clone().ok_or(CallError::NoMedia)?;
-        let mut negotiation = OfferAnswer::new(self.ids.below(u64::MAX));
+    fn invite(
+        &mut self,
+        target: &Uri,
+        media: LocalMedia,
+        redirections: u8,
+        now: Instant,
+    ) -> Result<(), CallError> {
+        let mut negotiation = OfferAnswer::new(self.ids.below(u64::MAX)).with_keys(self.ids.seed());
         let offer = negotiation.create_offer(&media)?;
         let mut request = self.outgoing(target.clone(), NameAddr::new(target.clone()), Headers::new());
         request.body = Some(Body::sdp(offer.to_string()));
@@ -173,7 +179,7 @@ impl Phone {
         if self.call.is_some() {
             return refuse(self, StatusCode::BUSY_HERE, Headers::new());
         }
-        let mut negotiation = OfferAnswer::new(self.ids.below(u64::MAX));
+        let mut negotiation = OfferAnswer::new(self.ids.below(u64::MAX)).with_keys(self.ids.seed());
         if !request.body.is_empty() {
             let is_sdp = request
                 .headers
@@ -325,6 +331,7 @@ impl Phone {
         };
         let (target, redirections) = (call.target.clone(), call.redirections);
         let status = response.status.code();
+        let again = without_keys(call, status);
         if response.status.is_redirection() && redirections < limits::REDIRECTIONS {
             // RFC 3261 §8.1.3.4: the first contact is tried; this phone has one flow and stays on it.
             let contact = response
@@ -333,11 +340,19 @@ impl Phone {
                 .ok()
                 .and_then(|contacts| contacts.first().cloned());
             if let Some(contact) = contact.filter(|contact| contact.uri.is_sip()) {
+                let media = call.media.clone();
                 self.call = None;
-                match self.invite(&contact.uri, redirections + 1, now) {
+                match self.invite(&contact.uri, media, redirections + 1, now) {
                     Ok(()) => return,
                     Err(error) => tracing::warn!(%error, "the redirected call was not made"),
                 }
+            }
+        }
+        if let Some((target, media)) = again {
+            self.call = None;
+            match self.invite(&target, media, redirections, now) {
+                Ok(()) => return,
+                Err(error) => tracing::warn!(%error, "the call was not made again"),
             }
         }
         let reason = if status == StatusCode::REQUEST_TERMINATED.code() {
@@ -494,4 +509,16 @@ fn caller(from: &NameAddr) -> String {
         Some(name) if !name.trim().is_empty() => format!("{name} <{}>", from.uri),
         _ => from.uri.to_string(),
     }
+}
+
+/// Whom to call once more, and with what: some (FreeSWITCH) answer 488 to keys under RTP/AVP, which a peer without SRTP
+/// is to pass over.
+fn without_keys(call: &Call, status: u16) -> Option<(Uri, LocalMedia)> {
+    let refused = status == StatusCode::NOT_ACCEPTABLE_HERE.code();
+    if !refused || call.media.srtp != SrtpPolicy::Optional {
+        return None;
+    }
+    let mut media = call.media.clone();
+    media.srtp = SrtpPolicy::Off;
+    Some((call.target.parse().ok()?, media))
 }

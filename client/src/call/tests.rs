@@ -9,7 +9,7 @@ use sip_proto::endpoint::{
 };
 use sip_proto::headers::Reason;
 use sip_proto::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
-use sip_proto::sdp::offer_answer::{LocalMedia, OfferAnswer};
+use sip_proto::sdp::offer_answer::{LocalMedia, OfferAnswer, SrtpPolicy};
 use sip_proto::sdp::{self, Direction};
 use sip_proto::uri::Uri;
 
@@ -614,4 +614,66 @@ fn a_server_that_died_is_noticed() {
     pair.phone.probe(pair.now);
     pair.pass(Duration::from_secs(40));
     assert_eq!(pair.ended(), Some(&EndReason::Vanished));
+}
+
+fn protected(srtp: SrtpPolicy) -> LocalMedia {
+    LocalMedia {
+        srtp,
+        ..LocalMedia::new("192.0.2.1".parse().unwrap(), 4_000)
+    }
+}
+
+#[test]
+fn keys_are_offered_and_given_to_the_media() {
+    let mut pair = Pair::guest();
+    pair.phone.set_media(protected(SrtpPolicy::Required));
+    pair.phone.dial(&uri("sip:bob@192.0.2.7"), pair.now).unwrap();
+    let (session, request) = pair.invite();
+    let mut negotiation = OfferAnswer::new(3).with_keys([3; 32]);
+    negotiation
+        .receive_offer(sdp::parse(&request.body).unwrap())
+        .unwrap();
+    let mut media = server_media();
+    media.srtp = SrtpPolicy::Optional;
+    let (answer, ours) = negotiation.create_answer(&media).unwrap();
+    let body = Body::sdp(answer.to_string());
+    pair.server
+        .accept(session, Some(body), Headers::new(), pair.now)
+        .unwrap();
+    pair.settle();
+    let theirs = pair.heard.iter().find_map(|event| match event {
+        PhoneEvent::Media(audio) => audio.srtp.clone(),
+        _ => None,
+    });
+    let (theirs, ours) = (theirs.unwrap(), ours.audio.srtp.unwrap());
+    assert_eq!((theirs.local, theirs.remote), (ours.remote, ours.local));
+}
+
+#[test]
+fn who_takes_no_keys_is_called_once_more_without() {
+    for (policy, again) in [(SrtpPolicy::Optional, true), (SrtpPolicy::Required, false)] {
+        let mut pair = Pair::guest();
+        pair.phone.set_media(protected(policy));
+        pair.phone.dial(&uri("sip:bob@192.0.2.7"), pair.now).unwrap();
+        let (session, request) = pair.invite();
+        assert!(String::from_utf8_lossy(&request.body).contains("a=crypto:"));
+        let refuse = |pair: &mut Pair, session| {
+            let status = StatusCode::NOT_ACCEPTABLE_HERE;
+            pair.server
+                .reject(session, status, Headers::new(), pair.now)
+                .unwrap();
+            pair.settle();
+        };
+        refuse(&mut pair, session);
+        assert_eq!(pair.ended().is_none(), again, "{policy:?}");
+        if again {
+            let (session, request) = pair.invite();
+            assert!(!String::from_utf8_lossy(&request.body).contains("a=crypto:"));
+            refuse(&mut pair, session);
+            assert!(
+                matches!(pair.ended(), Some(EndReason::Refused { status: 488, .. })),
+                "and not a third time"
+            );
+        }
+    }
 }

@@ -183,6 +183,17 @@ pub struct AudioArgs {
         value_name = "CODEC"
     )]
     pub codec: Vec<CodecChoice>,
+    /// Protect the sound by SRTP: off, optional (if the other side can), required [default: optional]
+    #[arg(
+        long,
+        env = "MEET_SRTP",
+        value_enum,
+        value_name = "WHEN",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "required"
+    )]
+    pub srtp: Option<SrtpChoice>,
     /// Start with the microphone off
     #[arg(long)]
     pub muted: bool,
@@ -218,6 +229,19 @@ impl TransportChoice {
             Self::Tcp => "tcp",
         }
     }
+}
+
+/// When sound is protected by SRTP.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SrtpChoice {
+    /// Never.
+    Off,
+    /// If the other side can.
+    #[default]
+    Optional,
+    /// Always; a call without it is not made.
+    Required,
 }
 
 /// Codecs that `meet` offers.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::args::{AudioArgs, CodecChoice, GlobalArgs, MicSpec, SpeakerSpec, TransportChoice};
+use super::args::{AudioArgs, CodecChoice, GlobalArgs, MicSpec, SpeakerSpec, SrtpChoice, TransportChoice};
 use crate::error::MeetError;
 
 /// The file `config.toml`: every key is optional.
@@ -36,6 +36,8 @@ pub struct FileConfig {
     pub speaker: Option<String>,
     /// `--codec`
     pub codec: Option<Vec<CodecChoice>>,
+    /// `--srtp`
+    pub srtp: Option<SrtpChoice>,
     /// Echo cancellation and noise suppression; false is `--no-aec`
     pub aec: Option<bool>,
 }
@@ -100,6 +102,8 @@ pub struct AudioSettings {
     pub record: Option<PathBuf>,
     /// Codecs, best first; never empty.
     pub codecs: Vec<CodecChoice>,
+    /// When it is protected.
+    pub srtp: SrtpChoice,
     /// Start with the microphone off.
     pub muted: bool,
     /// Echo cancellation where both ends are devices.
@@ -215,6 +219,7 @@ impl Settings {
             speaker,
             record: args.record.clone(),
             codecs,
+            srtp: args.srtp.or(self.file.srtp).unwrap_or_default(),
             muted: args.muted,
             aec: !args.no_aec && self.file.aec.unwrap_or(true),
             duration: args.duration.map(Duration::from_secs),
@@ -322,6 +327,24 @@ fn parse_key<T: std::str::FromStr>(what: &'static str, text: &str) -> Result<T, 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn protection_is_tried_unless_told_otherwise() {
+        use clap::Parser;
+        let of = |words: &[&str], text: &str| {
+            let words = [&["meet", "join", "blue"], words].concat();
+            let cli = crate::cli::args::Cli::try_parse_from(words).unwrap();
+            let settings = Settings::merge(&cli.global, file(text), None).unwrap();
+            let crate::cli::args::Command::Join(join) = cli.command else {
+                panic!("not join")
+            };
+            settings.audio(&join.audio).unwrap().srtp
+        };
+        assert_eq!(of(&[], ""), SrtpChoice::Optional);
+        assert_eq!(of(&["--srtp"], ""), SrtpChoice::Required);
+        assert_eq!(of(&["--srtp=off"], "srtp = \"required\""), SrtpChoice::Off);
+        assert_eq!(of(&[], "srtp = \"required\""), SrtpChoice::Required);
+    }
 
     fn file(text: &str) -> FileConfig {
         toml::from_str(text).unwrap()

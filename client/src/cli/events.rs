@@ -57,6 +57,8 @@ pub enum Event {
         focus: bool,
         /// Codec that is sent.
         codec: String,
+        /// Suite by which the sound is protected.
+        srtp: Option<String>,
         /// Our RTP address.
         local_rtp: String,
         /// Where the other side wants RTP.
@@ -257,6 +259,12 @@ fn sentence(event: &Event) -> Option<(&'static str, String)> {
             Some(token) => ("32", format!("meeting {room}\ntoken   {token}")),
             None => ("32", format!("meeting {room}")),
         },
+        Event::Joined {
+            room,
+            codec,
+            srtp: Some(_),
+            ..
+        } => ("32", format!("in {room} ({codec}, SRTP)")),
         Event::Joined { room, codec, .. } => ("32", format!("in {room} ({codec})")),
         Event::People { people, .. } => {
             let names: Vec<&str> = people.iter().map(|person| person.name.as_str()).collect();

@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sip_proto::sdp::offer_answer::{AudioFormat, LocalMedia};
+use sip_proto::sdp::offer_answer::{AudioFormat, LocalMedia, SrtpPolicy};
 use sip_proto::uri::Uri;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use super::presence::Front;
 use super::signalling::Signalling;
 use crate::call::{EndReason, PhoneEvent, Roster};
-use crate::cli::args::{CodecChoice, SpeakerSpec};
+use crate::cli::args::{CodecChoice, SpeakerSpec, SrtpChoice};
 use crate::cli::config::{AudioSettings, Settings};
 use crate::cli::events::{Event, Person};
 use crate::cli::state::Tokens;
@@ -321,6 +321,7 @@ impl Conversation {
             room,
             focus,
             codec: plan.codec.encoding_name().to_owned(),
+            srtp: plan.srtp.as_ref().map(|keys| keys.send.suite().name().to_owned()),
             local_rtp: self.local_rtp.to_string(),
             remote_rtp: plan.remote_rtp.map(|address| address.to_string()),
         });
@@ -535,6 +536,7 @@ impl Conversation {
         let sockets = MediaSockets::bind(self.signalling.local().ip())?;
         let mut media = LocalMedia::new(sockets.address().ip(), sockets.address().port());
         media.formats = self.audio.codecs.iter().map(|codec| format_of(*codec)).collect();
+        media.srtp = policy_of(self.audio.srtp);
         self.local_rtp = sockets.address();
         self.sockets = Some(sockets);
         self.signalling.phone.set_media(media);
@@ -577,6 +579,14 @@ fn error_event(error: &MeetError) -> Event {
     Event::Error {
         message: error.to_string(),
         exit: Some(error.exit() as u8),
+    }
+}
+
+fn policy_of(choice: SrtpChoice) -> SrtpPolicy {
+    match choice {
+        SrtpChoice::Off => SrtpPolicy::Off,
+        SrtpChoice::Optional => SrtpPolicy::Optional,
+        SrtpChoice::Required => SrtpPolicy::Required,
     }
 }
 

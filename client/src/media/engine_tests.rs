@@ -41,6 +41,7 @@ fn parts(
         rtcp_mux: false,
         sending: true,
         receiving: true,
+        srtp: None,
     };
     let seed = [remote.port() as u8; 32];
     EngineParts {

@@ -58,6 +58,9 @@ pub enum MediaError {
         /// Its name.
         name: String,
     },
+    /// The keys that were agreed on cannot be used: a fault of this program.
+    #[error("SRTP: {0}")]
+    Protection(#[from] rtp_media::srtp::SrtpError),
     /// A digit cannot be sent.
     #[error("the digit {digit} cannot be sent: the other side takes no telephone-events, or too many wait")]
     Digit {

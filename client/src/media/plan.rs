@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use rtp_media::codec::CodecKind;
 use rtp_media::codec::opus::OpusConfig;
 use rtp_media::latch::PayloadTypes;
+use rtp_media::srtp::{KeyChange, MasterKey, Suite};
 use rtp_media::units::{PayloadType, SampleRate};
 use sip_proto::sdp::Direction;
-use sip_proto::sdp::offer_answer::{AudioFormat, NegotiatedAudio};
+use sip_proto::sdp::offer_answer::{AudioFormat, NegotiatedAudio, NegotiatedSrtp};
 
 use super::MediaError;
 
@@ -42,6 +43,39 @@ pub struct StreamPlan {
     pub sending: bool,
     /// Whether sound is expected.
     pub receiving: bool,
+    /// SRTP, where it was agreed on.
+    pub srtp: Option<StreamKeys>,
+}
+
+/// Keys of a protected stream pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamKeys {
+    /// For what is sent.
+    pub send: MasterKey,
+    /// For what is received.
+    pub receive: MasterKey,
+}
+
+impl StreamKeys {
+    fn from_negotiated(srtp: &NegotiatedSrtp) -> Option<Self> {
+        let suite = Suite::from_name(srtp.suite.name())?;
+        Some(Self {
+            send: MasterKey::new(suite, srtp.local.as_bytes())?,
+            receive: MasterKey::new(suite, srtp.remote.as_bytes())?,
+        })
+    }
+
+    /// What going from `before` to `now` makes of the contexts: one whose key stays goes on, with its counters
+    /// (RFC 4568 §7.1.4).
+    pub fn change(before: Option<&Self>, now: Option<&Self>) -> Option<KeyChange> {
+        let Some(now) = now else {
+            return before.map(|_| KeyChange::Clear);
+        };
+        let new = |old: Option<&MasterKey>, key: &MasterKey| (old != Some(key)).then(|| key.clone());
+        let send = new(before.map(|before| &before.send), &now.send);
+        let receive = new(before.map(|before| &before.receive), &now.receive);
+        (send.is_some() || receive.is_some()).then_some(KeyChange::Keys { send, receive })
+    }
 }
 
 impl StreamPlan {
@@ -66,6 +100,15 @@ impl StreamPlan {
             .iter()
             .find(|(_, rate)| *rate == clock)
             .or_else(|| audio.telephone_events.first());
+        let srtp = match &audio.srtp {
+            None => None,
+            // A suite of ours that the media does not know would be a fault; clear media must not come of it.
+            Some(srtp) => Some(
+                StreamKeys::from_negotiated(srtp).ok_or_else(|| MediaError::Codec {
+                    name: srtp.suite.name().to_owned(),
+                })?,
+            ),
+        };
         let enabled = !audio.disabled;
         let mut opus = OpusConfig {
             dtx: audio.opus.usedtx,
@@ -90,6 +133,7 @@ impl StreamPlan {
             rtcp_mux: audio.rtcp_mux,
             sending: enabled && matches!(audio.direction, Direction::SendRecv | Direction::SendOnly),
             receiving: enabled && matches!(audio.direction, Direction::SendRecv | Direction::RecvOnly),
+            srtp,
         })
     }
 

@@ -1,8 +1,8 @@
 //! One RTP stream pair without sockets or clock: datagrams and sound in, sound and datagrams out.
 //!
 //! [`super::engine`] gives it sockets and time; the tests give it a loop. A re-INVITE changes it in place: SSRC,
-//! sequence numbers and counters live as long as the call. Deliberately absent: SRTP, which will stand between
-//! this and the socket.
+//! sequence numbers and counters live as long as the call. Where keys were agreed on, what comes is opened before
+//! anything else looks at it, and nothing leaves in clear. Deliberately absent: sockets and threads.
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -14,11 +14,12 @@ use rtp_media::jitter::JitterStats;
 use rtp_media::latch::{Decision, Latch};
 use rtp_media::rtp::{RtpPacket, write_header};
 use rtp_media::session::{RtpSession, SessionConfig, StreamStats, Verdict};
+use rtp_media::srtp::{SrtpChange, SrtpLink};
 use rtp_media::telephone_event;
 use rtp_media::units::{NtpTime, SampleRate, SeqExt};
 
 use super::MediaError;
-use super::plan::StreamPlan;
+use super::plan::{StreamKeys, StreamPlan};
 use super::receiver::Receiver;
 use super::transmitter::{Outgoing, Transmitter};
 use crate::limits::DATAGRAM_BYTES;
@@ -71,6 +72,25 @@ pub struct AudioStream {
     keys: telephone_event::Receiver,
     events: VecDeque<StreamEvent>,
     expected_loss: u8,
+    link: SrtpLink,
+    /// Datagrams that protection refused.
+    refused: u64,
+}
+
+/// Protects what goes out.
+struct Sealed<'a> {
+    link: &'a mut SrtpLink,
+    out: &'a mut dyn Outbox,
+}
+
+impl Outbox for Sealed<'_> {
+    fn send(&mut self, port: Port, to: SocketAddr, bytes: &[u8]) {
+        let mut space = [0; DATAGRAM_BYTES];
+        match self.link.outgoing(bytes, &mut space) {
+            Ok(bytes) => self.out.send(port, to, bytes),
+            Err(error) => tracing::warn!(%error, "media not sent"),
+        }
+    }
 }
 
 impl AudioStream {
@@ -94,6 +114,12 @@ impl AudioStream {
             keys: telephone_event::Receiver::new(),
             events: VecDeque::new(),
             expected_loss: 0,
+            link: {
+                let mut link = SrtpLink::default();
+                rekey(&mut link, None, plan.srtp.as_ref())?;
+                link
+            },
+            refused: 0,
             session,
             latch,
             plan,
@@ -102,6 +128,7 @@ impl AudioStream {
 
     /// A new agreement, in place.
     pub fn update(&mut self, plan: StreamPlan) -> Result<(), MediaError> {
+        rekey(&mut self.link, self.plan.srtp.as_ref(), plan.srtp.as_ref())?;
         self.latch.signal(plan.remote_rtp, plan.payload_types());
         self.latch.signal_rtcp(plan.remote_rtcp);
         self.session.set_send_clock(plan.codec.rtp_clock_rate());
@@ -116,6 +143,32 @@ impl AudioStream {
 
     /// Takes a datagram.
     pub fn receive(&mut self, from: SocketAddr, datagram: &[u8], arrival: Instant) {
+        if !self.link.is_secure() {
+            return self.receive_clear(from, datagram, arrival);
+        }
+        let mut space = [0; DATAGRAM_BYTES];
+        let Some(copy) = space.get_mut(..datagram.len()) else {
+            return;
+        };
+        copy.copy_from_slice(datagram);
+        // The link is taken out for the moment, so that what it opened can be handed on.
+        let mut link = std::mem::take(&mut self.link);
+        match link.incoming(copy) {
+            Ok(clear) => self.receive_clear(from, clear, arrival),
+            Err(error) => {
+                self.refused += 1;
+                tracing::debug!(%error, %from, "media refused");
+            }
+        }
+        self.link = link;
+    }
+
+    /// Datagrams that protection refused: forged, replayed, tampered with, or clear.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    fn receive_clear(&mut self, from: SocketAddr, datagram: &[u8], arrival: Instant) {
         match classify(datagram) {
             PacketClass::Rtp => self.receive_rtp(from, datagram, arrival),
             PacketClass::Rtcp => self.receive_rtcp(from, datagram, arrival),
@@ -148,6 +201,10 @@ impl AudioStream {
         out: &mut dyn Outbox,
     ) -> Result<(), MediaError> {
         let (session, destination) = (&mut self.session, self.latch.destination());
+        let mut sealed = Sealed {
+            link: &mut self.link,
+            out,
+        };
         self.transmitter.say(frame, &mut |packet: &Outgoing<'_>| {
             let mut bytes = [0_u8; DATAGRAM_BYTES];
             let header = session.next_header(packet.marker, packet.payload_type, packet.timestamp, &[]);
@@ -160,7 +217,7 @@ impl AudioStream {
             };
             place.copy_from_slice(packet.payload);
             if let Some(datagram) = bytes.get(..end) {
-                out.send(Port::Rtp, to, datagram);
+                sealed.send(Port::Rtp, to, datagram);
                 session.sent(packet.payload.len(), packet.timestamp, now);
             }
         })?;
@@ -304,14 +361,15 @@ impl AudioStream {
         }
     }
 
-    fn send_rtcp(&self, datagram: &[u8], out: &mut dyn Outbox) {
+    fn send_rtcp(&mut self, datagram: &[u8], out: &mut dyn Outbox) {
         let (port, to) = if self.plan.rtcp_mux {
             (Port::Rtp, self.latch.destination())
         } else {
             (Port::Rtcp, self.latch.rtcp_destination())
         };
         if let Some(to) = to {
-            out.send(port, to, datagram);
+            let link = &mut self.link;
+            Sealed { link, out }.send(port, to, datagram);
         }
     }
 
@@ -321,6 +379,18 @@ impl AudioStream {
             self.events.push_back(event);
         }
     }
+}
+
+/// Gives the link the keys that changed.
+fn rekey(
+    link: &mut SrtpLink,
+    before: Option<&StreamKeys>,
+    now: Option<&StreamKeys>,
+) -> Result<(), MediaError> {
+    if let Some(change) = StreamKeys::change(before, now) {
+        link.change(&mut SrtpChange::build(&change)?);
+    }
+    Ok(())
 }
 
 fn clock_of(

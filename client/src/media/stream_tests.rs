@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use rtp_media::codec::CodecKind;
 use rtp_media::codec::opus::OpusConfig;
+use rtp_media::srtp::{MasterKey, Suite};
 use rtp_media::units::{NtpTime, PayloadType, SampleRate};
 
-use super::plan::StreamPlan;
+use super::plan::{StreamKeys, StreamPlan};
 use super::sample::{Oscillator, level_db, tone_share};
 use super::stream::{AudioStream, Outbox, Port, StreamEvent};
 
@@ -33,6 +34,7 @@ fn plan(codec: CodecKind, remote: &str) -> StreamPlan {
         rtcp_mux: true,
         sending: true,
         receiving: true,
+        srtp: None,
     }
 }
 
@@ -272,4 +274,46 @@ fn events_of_another_clock_are_told() {
     assert_eq!(digits.len(), 1);
     assert_eq!(digits[0].0, '7');
     assert!((80..=200).contains(&digits[0].1), "{digits:?}");
+}
+
+fn protected(codec: CodecKind, send: u8, receive: u8, remote: &str) -> StreamPlan {
+    let key = |fill| MasterKey::new(Suite::AeadAes128Gcm, &[fill; 28]).unwrap();
+    StreamPlan {
+        srtp: Some(StreamKeys {
+            send: key(send),
+            receive: key(receive),
+        }),
+        ..plan(codec, remote)
+    }
+}
+
+#[test]
+fn a_protected_stream_is_heard_and_what_is_not_authentic_is_not() {
+    let codec = CodecKind::Pcmu;
+    let mut pair = Pair::new(protected(codec, 1, 2, B), protected(codec, 2, 1, A));
+    pair.run(100, |_| true);
+    assert!(tone_share(pair.last_second(), 440.0, 48_000) > 0.9);
+    assert_eq!(pair.other.refused(), 0);
+    // A hold and its end with the same keys: the contexts go on, and so does the sound.
+    for receiving in [false, true] {
+        let mut same = protected(codec, 2, 1, A);
+        same.receiving = receiving;
+        pair.other.update(same).unwrap();
+        pair.run(60, |_| true);
+    }
+    assert!(tone_share(pair.last_second(), 440.0, 48_000) > 0.9);
+    // A new key for one direction.
+    pair.one.update(protected(codec, 3, 2, B)).unwrap();
+    pair.other.update(protected(codec, 2, 3, A)).unwrap();
+    pair.run(100, |_| true);
+    assert!(tone_share(pair.last_second(), 440.0, 48_000) > 0.9);
+    assert_eq!(pair.other.refused(), 0);
+    // Clear media on a protected stream, and media under another key.
+    for plan in [plan(codec, B), protected(codec, 9, 2, B)] {
+        pair.one.update(plan).unwrap();
+        let before = pair.other.refused();
+        pair.run(100, |_| true);
+        assert!(level_db(pair.last_second()) < -80.0, "nothing is heard");
+        assert!(pair.other.refused() >= before + 100);
+    }
 }

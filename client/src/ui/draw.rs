@@ -320,6 +320,7 @@ mod tests {
                 room: "sip:standup@127.0.0.1".into(),
                 focus: true,
                 codec: "opus".into(),
+                srtp: None,
                 local_rtp: String::new(),
                 remote_rtp: None,
             },
