@@ -284,6 +284,8 @@ struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    /// Only held, so that a limit of file sizes fails a write and does not end the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -292,6 +294,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            _file_size: signal(SignalKind::from_raw(nix::libc::SIGXFSZ))?,
         })
     }
 

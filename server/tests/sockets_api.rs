@@ -103,7 +103,7 @@ fn events_are_logged_and_survive_a_kill() {
     let later = server
         .get(&format!("/api/v1/events?since={next}&meeting=kept"))
         .json();
-    assert_eq!(later["events"][0]["detail"]["reason"], "server-lost");
+    assert_eq!(later["events"][0]["kind"], "meeting-restored");
     assert_eq!(server.get("/api/v1/events?limit=0").status, 400);
     assert_eq!(server.get("/api/v1/events?colour=red").status, 400);
 }

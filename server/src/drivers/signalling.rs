@@ -154,15 +154,28 @@ impl Signalling {
     }
 
     async fn restore(&mut self) {
-        match self.store.bindings().await {
-            Ok(all) => {
-                for (aor, bindings) in all {
-                    self.focus
-                        .handle_input(FocusInput::Restore { aor, bindings }, Instant::now());
-                }
+        let last = match self.store.last_run().await {
+            Ok(last) => last,
+            Err(error) => {
+                tracing::error!(%error, "registrations and meetings of the last run cannot be read");
+                return;
             }
-            Err(error) => tracing::error!(%error, "registrations of the last run cannot be read"),
+        };
+        let now = Instant::now();
+        let bindings = last
+            .bindings
+            .into_iter()
+            .map(|(aor, bindings)| FocusInput::Restore { aor, bindings });
+        let ended = last
+            .ended
+            .into_iter()
+            .map(|(name, ago)| FocusInput::RestoreEnded { name, ago });
+        let meetings = last.meetings.into_iter().map(FocusInput::RestoreMeeting);
+        for input in bindings.chain(ended).chain(meetings) {
+            self.focus.handle_input(input, now);
+            self.settle();
         }
+        self.store.close_lost_meetings();
     }
 
     /// Whatever was just done, messages of calls come before the next thing.

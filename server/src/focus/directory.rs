@@ -24,8 +24,8 @@ pub struct RoomEntry {
     pub name: RoomName,
     /// What it is about.
     pub subject: Option<String>,
-    /// The creator's token.
-    pub token: String,
+    /// SHA-256 of the creator's token, in hexadecimal: the token itself is kept nowhere.
+    pub token_hash: String,
     /// People in it, as the room last reported.
     pub people: u32,
     /// When it was made.
@@ -78,7 +78,7 @@ impl Directory {
         &mut self,
         name: RoomName,
         subject: Option<String>,
-        token: String,
+        token_hash: String,
         now: Instant,
     ) -> Option<RoomId> {
         if self.standing(&name, now) != Standing::Free {
@@ -90,7 +90,7 @@ impl Directory {
         let entry = RoomEntry {
             name,
             subject,
-            token,
+            token_hash,
             people: 0,
             created: now,
             ending: false,
@@ -103,16 +103,23 @@ impl Directory {
     pub fn close(&mut self, room: RoomId, hold: Option<Duration>, now: Instant) -> Option<RoomEntry> {
         let entry = self.rooms.remove(&room)?;
         self.names.remove(&entry.name);
-        if let Some(hold) = hold.filter(|hold| !hold.is_zero()) {
+        if let Some(hold) = hold {
+            self.hold(entry.name.clone(), hold, now);
+        }
+        Some(entry)
+    }
+
+    /// Holds a name for so long.
+    pub fn hold(&mut self, name: RoomName, hold: Duration, now: Instant) {
+        if !hold.is_zero() {
             if self.held.len() >= limits::MAX_ENDED_NAMES
                 && let Some((until, oldest)) = self.held.pop_front()
             {
                 self.forget(&oldest, until);
             }
-            self.held.push_back((now + hold, entry.name.clone()));
-            self.held_until.insert(entry.name.clone(), now + hold);
+            self.held.push_back((now + hold, name.clone()));
+            self.held_until.insert(name, now + hold);
         }
-        Some(entry)
     }
 
     /// Frees the names whose time is over.

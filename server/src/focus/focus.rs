@@ -21,6 +21,7 @@ use super::ids::{LookupId, RoomId};
 use super::io::{FocusInput, FocusOutput};
 use super::limits;
 use super::load::LoadGate;
+use super::names::RoomName;
 use super::record::{EndReason, LeaveReason, StoreRecord};
 use super::room_io::{RoomInput, RoomReport};
 use super::settings::FocusSettings;
@@ -111,6 +112,12 @@ impl Focus {
             FocusInput::Waited { wait } => self.load.waited(wait, now),
             FocusInput::ShardLoad { percent } => self.load.shards(&percent),
             FocusInput::Restore { aor, bindings } => self.registrar.restore(&aor, &bindings, now),
+            FocusInput::RestoreMeeting(meeting) => self.restore_meeting(meeting, now),
+            FocusInput::RestoreEnded { name, ago } => {
+                if let (Ok(name), Some(left)) = (RoomName::parse(&name), self.settings.ended_hold.checked_sub(ago)) {
+                    self.directory.hold(name, left, now);
+                }
+            }
             FocusInput::Shutdown => self.shut_down(now),
         }
         self.finish_if_drained();

@@ -10,7 +10,7 @@ use sip_proto::endpoint::{ClientTx, Event, Flow, SessionId, SubscriptionId};
 use super::api::{ApiReply, ApiRequest};
 use super::command::SipCommand;
 use super::ids::{ApiId, LookupId, RoomId};
-use super::record::{BindingRecord, StoreRecord};
+use super::record::{BindingRecord, MeetingRecord, StoreRecord};
 use super::room::RoomSetup;
 use super::room_io::{RoomInput, RoomReport};
 use crate::registrar::Account;
@@ -95,6 +95,15 @@ pub enum FocusInput {
         aor: String,
         /// Its bindings with the time left.
         bindings: Vec<BindingRecord>,
+    },
+    /// A meeting kept from an earlier run; given before the first event.
+    RestoreMeeting(MeetingRecord),
+    /// A name that was ended on purpose so long ago, in an earlier run.
+    RestoreEnded {
+        /// The name.
+        name: String,
+        /// Time since its end.
+        ago: Duration,
     },
     /// Refuse new calls, send BYE to all, then say `ShutDown`.
     Shutdown,

@@ -37,6 +37,10 @@ pub const LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// it. One for each leg and subscription can be owed at most.
 pub const MAX_OWED_PER_ROOM: usize = MAX_LEGS_PER_ROOM + MAX_SUBSCRIPTIONS_PER_ROOM + 8;
 
+/// How long a meeting that had people waits for them after a restart: a phone notices at its next session refresh or
+/// when its user does.
+pub const RESTORED_WAIT: Duration = Duration::from_secs(600);
+
 /// How soon a room with a full mailbox is tried again.
 pub const OWED_RETRY: Duration = Duration::from_millis(50);
 

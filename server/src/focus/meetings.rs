@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rand_core::Rng;
+use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::api::{ApiRefusal, ApiReply, ApiRequest, Authority, MeetingView, RegistrationView, RoomApi};
@@ -12,7 +13,7 @@ use super::ids::{ApiId, RoomId};
 use super::io::FocusOutput;
 use super::limits;
 use super::names::{self, RoomName};
-use super::record::{EndReason, StoreRecord};
+use super::record::{EndReason, MeetingRecord, StoreRecord};
 use super::room::RoomSetup;
 use super::room_io::RoomInput;
 use super::settings::Admittance;
@@ -29,6 +30,12 @@ pub(super) struct Opening {
     pub(super) creator: String,
     /// How long it waits for the first person.
     pub(super) first_wait: Duration,
+}
+
+/// What tells the creator's token, without being it.
+pub(super) fn token_hash(token: &str) -> String {
+    let digest = Sha256::digest(token.as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl Focus {
@@ -80,30 +87,77 @@ impl Focus {
 
     /// Opens a room and has its task started. `None` at the limit, or when the name is not free.
     pub(super) fn open_room(&mut self, opening: Opening, now: Instant) -> Option<(RoomId, String)> {
+        let token = format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64());
+        let hash = token_hash(&token);
+        let (name, subject, creator) = (
+            opening.name.to_string(),
+            opening.subject.clone(),
+            opening.creator.clone(),
+        );
+        let room = self.start_room(opening, hash.clone(), now)?;
+        tracing::info!(room = %name, %creator, "meeting created");
+        let record = StoreRecord::MeetingCreated {
+            room,
+            name,
+            subject,
+            creator,
+            token_hash: hash,
+        };
+        self.push(FocusOutput::Record(record));
+        Some((room, token))
+    }
+
+    /// Opens a meeting of an earlier run again. Nobody is in it; its token is the one that was given out.
+    pub(super) fn restore_meeting(&mut self, meeting: MeetingRecord, now: Instant) {
+        let Ok(name) = RoomName::parse(&meeting.name) else { return };
+        let first_wait = if meeting.joined {
+            limits::RESTORED_WAIT
+        } else {
+            self.settings.unjoined_hold.saturating_sub(meeting.age)
+        };
+        if first_wait.is_zero() {
+            return;
+        }
+        let opening = Opening {
+            uri: format!("sip:{name}@{}", self.settings.authority),
+            name,
+            subject: meeting.subject,
+            api_url: self.settings.api_url.clone(),
+            creator: meeting.creator,
+            first_wait,
+        };
+        let Some(room) = self.start_room(opening, meeting.token_hash, now) else {
+            tracing::warn!(room = %meeting.name, "a meeting of the last run finds no place");
+            return;
+        };
+        if let Some(entry) = self.directory.get_mut(room) {
+            entry.created = now.checked_sub(meeting.age).unwrap_or(now);
+        }
+        tracing::info!(room = %meeting.name, "meeting restored");
+        self.push(FocusOutput::Record(StoreRecord::MeetingRestored {
+            room,
+            name: meeting.name,
+            meeting: meeting.meeting,
+        }));
+    }
+
+    fn start_room(&mut self, opening: Opening, token_hash: String, now: Instant) -> Option<RoomId> {
         let Opening {
             name,
             subject,
             uri,
             api_url,
-            creator,
             first_wait,
+            ..
         } = opening;
         if self.directory.len() >= self.settings.max_rooms || self.stage != Stage::Open {
             return None;
         }
-        let token = format!("{:016x}{:016x}", self.rng.next_u64(), self.rng.next_u64());
         let id = self
             .directory
-            .open(name.clone(), subject.clone(), token.clone(), now)?;
+            .open(name.clone(), subject.clone(), token_hash, now)?;
         let mut seed = [0; 32];
         self.rng.fill_bytes(&mut seed);
-        tracing::info!(room = %name, %creator, "meeting created");
-        self.push(FocusOutput::Record(StoreRecord::MeetingCreated {
-            room: id,
-            name: name.to_string(),
-            subject: subject.clone(),
-            creator,
-        }));
         let api_url = match api_url {
             Some(url) => format!("{url}/api/v1/meetings/{name}"),
             None => uri.clone(),
@@ -119,7 +173,7 @@ impl Focus {
             limits: self.settings.room.clone(),
             seed,
         })));
-        Some((id, token))
+        Some(id)
     }
 
     /// A free name: the stem, the stem with a number, or an invented one.
@@ -257,7 +311,7 @@ impl Focus {
         let entry = self.directory.get(room).ok_or(ApiRefusal::NoSuchMeeting)?;
         let allowed = match authority {
             Authority::Administrator => true,
-            Authority::Token(token) => bool::from(token.as_bytes().ct_eq(entry.token.as_bytes())),
+            Authority::Token(token) => bool::from(token_hash(token).as_bytes().ct_eq(entry.token_hash.as_bytes())),
             Authority::None => false,
         };
         if allowed {

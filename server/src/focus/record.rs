@@ -3,6 +3,7 @@
 //! A record carries no time; the store stamps it with the wall clock when it arrives.
 
 use super::ids::{LegId, RoomId};
+use std::time::Duration;
 
 /// Why a meeting ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,6 +54,17 @@ pub enum StoreRecord {
         subject: Option<String>,
         /// Who made it: a SIP URI, or `api`.
         creator: String,
+        /// SHA-256 of the creator's token, in hexadecimal.
+        token_hash: String,
+    },
+    /// A room of an earlier run is there again.
+    MeetingRestored {
+        /// The room, as it is numbered now.
+        room: RoomId,
+        /// Its name.
+        name: String,
+        /// The store's number of the meeting.
+        meeting: i64,
     },
     /// A room ended.
     MeetingEnded {
@@ -102,6 +114,25 @@ pub enum StoreRecord {
         /// All current bindings.
         bindings: Vec<BindingRecord>,
     },
+}
+
+/// A meeting as it is kept over a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeetingRecord {
+    /// The store's number of it.
+    pub meeting: i64,
+    /// Its name.
+    pub name: String,
+    /// Its subject.
+    pub subject: Option<String>,
+    /// Who made it.
+    pub creator: String,
+    /// SHA-256 of the creator's token, in hexadecimal.
+    pub token_hash: String,
+    /// Time since it was made.
+    pub age: Duration,
+    /// Whether anybody was ever in it.
+    pub joined: bool,
 }
 
 /// A binding as it is kept over a restart.

@@ -23,7 +23,7 @@ pub struct EventRow {
     pub id: i64,
     /// Milliseconds since 1970, UTC.
     pub at_ms: i64,
-    /// `meeting-created`, `meeting-ended`, `person-joined`, `person-left`.
+    /// `meeting-created`, `meeting-restored`, `meeting-ended`, `person-joined`, `person-left`.
     pub kind: String,
     /// The meeting's name.
     pub meeting: String,
@@ -65,13 +65,22 @@ pub(super) fn write(
             name,
             subject,
             creator,
+            token_hash,
         } => {
             connection
                 .prepare_cached(
-                    "INSERT INTO meeting (run, room, name, subject, creator, created_ms)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                    "INSERT INTO meeting (run, room, name, subject, creator, created_ms, token_hash)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
                 )?
-                .execute(params![run, as_i64(room.0), name, subject, creator, at])?;
+                .execute(params![
+                    run,
+                    as_i64(room.0),
+                    name,
+                    subject,
+                    creator,
+                    at,
+                    token_hash
+                ])?;
             insert(
                 connection,
                 at,
@@ -80,6 +89,14 @@ pub(super) fn write(
                 None,
                 &json!({"subject": subject, "creator": creator}),
             )
+        }
+        StoreRecord::MeetingRestored { room, name, meeting } => {
+            connection
+                .prepare_cached(
+                    "UPDATE meeting SET run = ?1, room = ?2, ended_ms = NULL, reason = NULL WHERE id = ?3",
+                )?
+                .execute(params![run, as_i64(room.0), meeting])?;
+            insert(connection, at, "meeting-restored", name, None, &json!({}))
         }
         StoreRecord::MeetingEnded { room, name, reason } => {
             connection
@@ -102,8 +119,11 @@ pub(super) fn write(
             account,
             user_agent,
             call_id,
-            ..
+            room,
         } => {
+            connection
+                .prepare_cached("UPDATE meeting SET joined = 1 WHERE run = ?1 AND room = ?2 AND joined = 0")?
+                .execute(params![run, as_i64(room.0)])?;
             let detail = json!({
                 "leg": leg.0, "uri": uri, "account": account, "user_agent": user_agent, "call_id": call_id,
             });

@@ -1,20 +1,23 @@
 //! What outlives the process: accounts, registrations, meetings and the event log, in SQLite.
 //!
-//! One thread owns the connection (ADR 3) and takes jobs from a bounded queue: a full queue, a
-//! full disk or a locked file costs log entries, which are counted and reported, and never
-//! makes a call wait. WAL mode keeps everything committed over a kill. Deliberately absent:
+//! One thread owns the connection (ADR 3) and takes jobs from a bounded queue. While the disk is full or another
+//! process holds the file, facts wait in memory and are written later; accounts are still read. What is too much even
+//! for that costs log entries, which are counted and reported; a call never waits. WAL mode keeps everything committed over a kill. Deliberately absent:
 //! clear passwords (only HA1 hashes, RFC 7616 §3.4.2) and any decision about calls.
 
 mod accounts;
+mod backlog;
 mod events;
+mod restore;
 mod schema;
 mod worker;
 
 pub use accounts::{AccountRow, add_account, list_accounts, remove_account};
 pub use events::{EventQuery, EventRow};
+pub use restore::LastRun;
 pub use schema::open;
 
-use crate::focus::record::{BindingRecord, StoreRecord};
+use crate::focus::record::StoreRecord;
 use crate::telemetry::Metrics;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
@@ -28,6 +31,12 @@ use worker::Job;
 pub const STORE_QUEUE: usize = 8192;
 /// Events kept; the oldest are deleted. About 300 bytes each: 300 MB.
 pub const MAX_EVENTS: i64 = 1_000_000;
+/// Facts kept in memory while the database cannot write; at about 500 bytes each 8 MB.
+pub const STORE_BACKLOG: usize = 16_384;
+/// How long the server's own thread waits for a locked file before it does something else.
+pub const LOCKED: std::time::Duration = std::time::Duration::from_millis(50);
+/// How soon a failed write is tried again.
+pub const RETRY: std::time::Duration = std::time::Duration::from_millis(250);
 /// Another process (`meet-server user add`) may hold the file for so long.
 pub const BUSY: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -62,7 +71,6 @@ impl Store {
     /// Opens the database and starts its thread.
     pub fn start(path: &Path, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let connection = open(path)?;
-        worker::close_lost_meetings(&connection, worker::unix_ms(SystemTime::now()))?;
         let (queue, jobs) = sync_channel(STORE_QUEUE);
         let counters = Arc::clone(&metrics);
         let thread = std::thread::Builder::new()
@@ -105,14 +113,21 @@ impl Store {
         answer.await.map_err(|_| StoreError::Unavailable)?
     }
 
-    /// All registrations that have not expired.
-    pub async fn bindings(&self) -> Result<Vec<(String, Vec<BindingRecord>)>, StoreError> {
+    /// What the last run left: registrations, meetings, names that are held.
+    pub async fn last_run(&self) -> Result<LastRun, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.offer(Job::Bindings {
+        self.offer(Job::LastRun {
             now: SystemTime::now(),
             reply,
         });
         answer.await.map_err(|_| StoreError::Unavailable)?
+    }
+
+    /// Meetings of earlier runs that were not restored by now are over.
+    pub fn close_lost_meetings(&self) {
+        self.offer(Job::CloseLost {
+            now: SystemTime::now(),
+        });
     }
 
     /// Whether the thread answers and can write.

@@ -49,6 +49,12 @@ CREATE TABLE event (
 CREATE INDEX event_meeting ON event (meeting, id);
 ";
 
+/// What a meeting needs to be there again after a restart.
+const V2: &str = "
+ALTER TABLE meeting ADD COLUMN token_hash TEXT;
+ALTER TABLE meeting ADD COLUMN joined INTEGER NOT NULL DEFAULT 0;
+";
+
 /// Opens (or creates) the database and brings its tables up to date.
 pub fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
@@ -56,13 +62,34 @@ pub fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    Migrations::new(vec![M::up(V1)]).to_latest(&mut connection)?;
+    Migrations::new(vec![M::up(V1), M::up(V2)]).to_latest(&mut connection)?;
     Ok(connection)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A file of the first release is brought up to date with what it holds.
+    #[test]
+    fn an_old_file_is_migrated() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("x.sqlite3");
+        let mut old = Connection::open(&path).unwrap();
+        Migrations::new(vec![M::up(V1)]).to_latest(&mut old).unwrap();
+        old.execute_batch(
+            "INSERT INTO meeting (run, room, name, creator, created_ms) VALUES (1, 1, 'blue', 'api', 5)",
+        )
+        .unwrap();
+        drop(old);
+        let row: (String, Option<String>, i64) = open(&path)
+            .unwrap()
+            .query_row("SELECT name, token_hash, joined FROM meeting", [], |r| {
+                Ok((r.get(0)?, r.get(1)?, r.get(2)?))
+            })
+            .unwrap();
+        assert_eq!(row, ("blue".to_owned(), None, 0));
+    }
 
     #[test]
     fn migrations_are_valid_and_idempotent() {

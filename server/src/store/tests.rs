@@ -1,6 +1,6 @@
 use super::*;
 use crate::focus::ids::{LegId, RoomId};
-use crate::focus::record::EndReason;
+use crate::focus::record::{BindingRecord, EndReason};
 
 fn start(dir: &Path) -> Store {
     Store::start(&Store::file(dir), Arc::new(Metrics::new())).unwrap()
@@ -16,6 +16,7 @@ fn created(room: u64, name: &str) -> StoreRecord {
         name: name.into(),
         subject: None,
         creator: "api".into(),
+        token_hash: "cafe".into(),
     }
 }
 
@@ -53,6 +54,7 @@ fn facts_are_there_after_a_restart_and_lost_meetings_are_closed() {
     assert_eq!(all(&store).len(), 4);
     // A second run over the same file without a stop in between is what a kill leaves.
     let second = start(dir.path());
+    second.close_lost_meetings();
     let rows = all(&second);
     assert_eq!(rows.len(), 5, "{rows:?}");
     assert_eq!(rows[1].person.as_deref(), Some("Ann"));
@@ -105,7 +107,7 @@ fn bindings_are_replaced_and_expire() {
         aor: aor.clone(),
         bindings: vec![binding("<sip:a@h2>", 600), binding("<sip:a@h3>", 0)],
     });
-    let kept = runtime().block_on(store.bindings()).unwrap();
+    let kept = runtime().block_on(store.last_run()).unwrap().bindings;
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].1.len(), 1);
     assert_eq!(kept[0].1[0].contact, "<sip:a@h2>");
@@ -143,7 +145,7 @@ fn accounts_are_replaced_listed_removed() {
 }
 
 #[test]
-fn a_full_disk_loses_and_counts_records_and_nobody_waits() {
+fn a_disk_full_to_the_end_loses_and_counts_records() {
     let dir = tempfile::tempdir().unwrap();
     let metrics = Arc::new(Metrics::new());
     let path = Store::file(dir.path());
@@ -167,6 +169,81 @@ fn a_full_disk_loses_and_counts_records_and_nobody_waits() {
     worker::run(connection, &jobs, &metrics);
     assert!(metrics.store_lost.get() > 0);
     assert_eq!(metrics.store_lost.get() + metrics.store_written.get(), 2000);
+}
+
+/// While another process holds the file nothing is lost and questions are answered; then everything is written.
+#[test]
+fn a_locked_database_delays_facts_and_loses_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut other = open(&Store::file(dir.path())).unwrap();
+    let row = AccountRow {
+        realm: "meet".into(),
+        user: "ann".into(),
+        ha1: vec![("SHA-256".into(), "aa".into())],
+    };
+    add_account(&mut other, &row, 1).unwrap();
+    let metrics = Arc::new(Metrics::new());
+    let store = Store::start(&Store::file(dir.path()), Arc::clone(&metrics)).unwrap();
+    assert!(runtime().block_on(store.healthy()));
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    for room in 0..300 {
+        store.record(created(room, "blue"));
+    }
+    let found = runtime().block_on(store.account("meet".into(), "ann".into())).unwrap();
+    assert_eq!(found, Some(row), "lookups go on");
+    assert!(!runtime().block_on(store.healthy()));
+    assert_eq!((metrics.store_written.get(), metrics.store_lost.get()), (0, 0));
+    assert_eq!(metrics.store_waiting.get(), 300);
+    other.execute_batch("COMMIT").unwrap();
+    store.stop();
+    assert_eq!((metrics.store_written.get(), metrics.store_lost.get()), (300, 0));
+    let count: i64 = other.query_row("SELECT COUNT(*) FROM event", [], |r| r.get(0)).unwrap();
+    assert_eq!(count, 300);
+}
+
+/// What a restart finds: open meetings, those that only a stop ended, and names that are held.
+#[test]
+fn meetings_of_the_last_run_are_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = start(dir.path());
+    let ended = |room, name: &str, reason| StoreRecord::MeetingEnded {
+        room: RoomId(room),
+        name: name.into(),
+        reason,
+    };
+    for (room, name) in [(1, "open"), (2, "stopped"), (3, "cancelled"), (4, "empty")] {
+        first.record(created(room, name));
+    }
+    first.record(ended(2, "stopped", EndReason::Shutdown));
+    first.record(ended(3, "cancelled", EndReason::Creator));
+    first.record(ended(4, "empty", EndReason::Empty));
+    assert_eq!(all(&first).len(), 7);
+    let names = |last: &LastRun| {
+        let mut names: Vec<String> = last.meetings.iter().map(|m| m.name.clone()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&runtime().block_on(first.last_run()).unwrap()), [""; 0], "its own are not");
+    let second = start(dir.path());
+    let last = runtime().block_on(second.last_run()).unwrap();
+    assert_eq!(names(&last), ["open", "stopped"]);
+    assert_eq!(last.ended.len(), 1);
+    assert_eq!(last.ended[0].0, "cancelled");
+    let meeting = last.meetings[0].clone();
+    assert_eq!((meeting.token_hash.as_str(), meeting.joined), ("cafe", false));
+    second.record(StoreRecord::MeetingRestored {
+        room: RoomId(1),
+        name: meeting.name.clone(),
+        meeting: meeting.meeting,
+    });
+    second.close_lost_meetings();
+    all(&second);
+    let third = start(dir.path());
+    let last = runtime().block_on(third.last_run()).unwrap();
+    assert_eq!(names(&last), [meeting.name], "what was not restored is over");
+    for store in [first, second, third] {
+        store.stop();
+    }
 }
 
 #[test]

@@ -1,12 +1,17 @@
 //! The thread that owns the database: one transaction for all that waits.
+//!
+//! A write that cannot be done now (file locked, disk full) is tried again until it can; questions are answered in
+//! the meantime.
 
 use super::accounts::AccountRow;
 use super::events::{EventQuery, EventRow};
-use super::{MAX_EVENTS, StoreError, accounts, events};
-use crate::focus::record::{BindingRecord, StoreRecord};
+use super::backlog::Backlog;
+use super::restore::{self, LastRun};
+use super::{BUSY, LOCKED, MAX_EVENTS, RETRY, STORE_BACKLOG, StoreError, accounts, events};
+use crate::focus::record::StoreRecord;
 use crate::telemetry::Metrics;
-use rusqlite::{Connection, params};
-use std::sync::mpsc::Receiver;
+use rusqlite::{Connection, ErrorCode, params};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::oneshot;
 
@@ -16,8 +21,6 @@ const BATCH: usize = 256;
 const REPORT: Duration = Duration::from_secs(10);
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
-/// Addresses-of-record with their bindings.
-pub(super) type Bindings = Vec<(String, Vec<BindingRecord>)>;
 
 /// What the thread is asked.
 #[derive(Debug)]
@@ -39,9 +42,12 @@ pub(super) enum Job {
         query: EventQuery,
         reply: Reply<Vec<EventRow>>,
     },
-    Bindings {
+    LastRun {
         now: SystemTime,
-        reply: Reply<Bindings>,
+        reply: Reply<LastRun>,
+    },
+    CloseLost {
+        now: SystemTime,
     },
     Check {
         reply: Reply<()>,
@@ -55,63 +61,159 @@ pub(super) fn unix_ms(at: SystemTime) -> i64 {
         .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// Meetings that an earlier run left open (it was killed) are closed in the books.
-pub(super) fn close_lost_meetings(connection: &Connection, now: i64) -> Result<(), StoreError> {
-    connection.execute(
-        "INSERT INTO event (at_ms, kind, meeting, person, detail)
-         SELECT ?1, 'meeting-ended', name, NULL, '{\"reason\":\"server-lost\"}' FROM meeting WHERE ended_ms IS NULL",
-        params![now],
-    )?;
-    connection.execute(
-        "UPDATE meeting SET ended_ms = ?1, reason = 'server-lost' WHERE ended_ms IS NULL",
-        params![now],
-    )?;
-    Ok(())
+pub(super) fn run(connection: Connection, jobs: &Receiver<Job>, metrics: &Metrics) {
+    let mut worker = Worker {
+        connection,
+        run: unix_ms(SystemTime::now()),
+        backlog: Backlog::new(STORE_BACKLOG),
+        retry_at: None,
+        metrics,
+        reporter: Reporter { last: None },
+    };
+    worker.patience(LOCKED);
+    worker.work(jobs);
+    // Once more, with more patience: what is lost now is lost.
+    worker.patience(BUSY);
+    worker.retry_at = None;
+    worker.flush();
+    metrics.store_lost.inc_by(worker.backlog.len() as u64);
+    metrics.store_waiting.set(0);
 }
 
-pub(super) fn run(mut connection: Connection, jobs: &Receiver<Job>, metrics: &Metrics) {
-    let run = unix_ms(SystemTime::now());
-    let mut reporter = Reporter { last: None };
-    let mut batch: Vec<(i64, StoreRecord)> = Vec::with_capacity(BATCH);
-    while let Ok(first) = jobs.recv() {
-        let mut next = Some(first);
-        let mut stop = false;
-        while let Some(job) = next.take() {
-            if let Job::Record { at, record } = job {
-                batch.push((unix_ms(at), record));
-                if batch.len() < BATCH {
-                    next = jobs.try_recv().ok();
+struct Worker<'a> {
+    connection: Connection,
+    /// Tells this run's rooms from those of earlier runs.
+    run: i64,
+    backlog: Backlog,
+    /// Nothing could be written: the next try is then.
+    retry_at: Option<Instant>,
+    metrics: &'a Metrics,
+    reporter: Reporter,
+}
+
+impl Worker<'_> {
+    fn work(&mut self, jobs: &Receiver<Job>) {
+        loop {
+            let job = match self.retry_at {
+                Some(at) => match jobs.recv_timeout(at.saturating_duration_since(Instant::now())) {
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.flush();
+                        continue;
+                    }
+                    other => other.ok(),
+                },
+                None => jobs.recv().ok(),
+            };
+            let mut next = job;
+            if next.is_none() {
+                return;
+            }
+            while let Some(job) = next.take() {
+                if let Job::Record { at, record } = job {
+                    let lost = self.backlog.push((unix_ms(at), record));
+                    self.metrics.store_lost.inc_by(lost);
+                    if self.backlog.len() % BATCH != 0 {
+                        next = jobs.try_recv().ok();
+                    }
+                    continue;
                 }
-            } else {
-                // An answer must see everything recorded before the question.
-                flush(&mut connection, run, &mut batch, metrics, &mut reporter);
-                stop |= answer(&connection, job);
-                if !stop {
-                    next = jobs.try_recv().ok();
+                // An answer must see everything recorded before the question, if that can be written.
+                self.flush();
+                if self.answer(job) {
+                    return;
+                }
+                next = jobs.try_recv().ok();
+            }
+            self.flush();
+        }
+    }
+
+    /// Answers a question; `true`: the thread shall end.
+    fn answer(&mut self, job: Job) -> bool {
+        let connection = &self.connection;
+        match job {
+            Job::Account { realm, user, reply } => {
+                drop(reply.send(accounts::find(connection, &realm, &user)));
+            }
+            Job::CountAccounts { realm, reply } => {
+                drop(reply.send(accounts::list_accounts(connection, &realm).map(|all| all.len())));
+            }
+            Job::Events { query, reply } => drop(reply.send(events::query(connection, &query))),
+            Job::LastRun { now, reply } => {
+                drop(reply.send(restore::last_run(connection, self.run, unix_ms(now))));
+            }
+            Job::CloseLost { now } => {
+                if let Err(error) = restore::close_lost(connection, self.run, unix_ms(now)) {
+                    tracing::warn!(%error, "meetings of the last run stay open in the log");
+                }
+            }
+            // A full disk refuses pages, not locks: what waits tells more than a try.
+            Job::Check { reply } if self.retry_at.is_some() => drop(reply.send(Err(StoreError::Unavailable))),
+            Job::Check { reply } => drop(reply.send(check(connection))),
+            Job::Stop => return true,
+            Job::Record { .. } => {}
+        }
+        false
+    }
+
+    /// Writes what waits, unless that was tried a moment ago.
+    fn flush(&mut self) {
+        if self.retry_at.is_none_or(|at| at <= Instant::now()) {
+            self.retry_at = None;
+            self.write();
+        }
+        let waiting = i64::try_from(self.backlog.len()).unwrap_or(i64::MAX);
+        self.metrics.store_waiting.set(waiting);
+    }
+
+    fn write(&mut self) {
+        let started = Instant::now();
+        while !self.backlog.is_empty() {
+            let count = self.backlog.len().min(BATCH);
+            match write_all(&mut self.connection, self.run, &self.backlog, count) {
+                Ok(()) => {
+                    self.backlog.remove(count);
+                    self.metrics.store_written.inc_by(count as u64);
+                }
+                Err(error) if is_passing(&error) => {
+                    self.retry_at = Some(Instant::now() + RETRY);
+                    self.reporter.report(&error, self.backlog.len());
+                    break;
+                }
+                Err(error) => {
+                    self.backlog.remove(count);
+                    self.metrics.store_lost.inc_by(count as u64);
+                    tracing::error!(%error, lost = count, "the database refuses for good");
                 }
             }
         }
-        flush(&mut connection, run, &mut batch, metrics, &mut reporter);
-        if stop {
-            return;
+        self.metrics
+            .store_busy_us
+            .inc_by(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
+    }
+
+    fn patience(&self, patience: Duration) {
+        if let Err(error) = self.connection.busy_timeout(patience) {
+            tracing::warn!(%error, "no patience with a locked database");
         }
     }
 }
 
-/// Answers a question; `true`: the thread shall end.
-fn answer(connection: &Connection, job: Job) -> bool {
-    match job {
-        Job::Account { realm, user, reply } => drop(reply.send(accounts::find(connection, &realm, &user))),
-        Job::CountAccounts { realm, reply } => {
-            drop(reply.send(accounts::list_accounts(connection, &realm).map(|all| all.len())));
-        }
-        Job::Events { query, reply } => drop(reply.send(events::query(connection, &query))),
-        Job::Bindings { now, reply } => drop(reply.send(bindings(connection, unix_ms(now)))),
-        Job::Check { reply } => drop(reply.send(check(connection))),
-        Job::Stop => return true,
-        Job::Record { .. } => {}
-    }
-    false
+/// Whether a later try may succeed: somebody else holds the file, or the disk is full.
+fn is_passing(error: &StoreError) -> bool {
+    let StoreError::Sqlite(error) = error else { return false };
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::DiskFull
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::ReadOnly
+                | ErrorCode::CannotOpen
+                | ErrorCode::OutOfMemory
+        )
+    )
 }
 
 fn check(connection: &Connection) -> Result<(), StoreError> {
@@ -124,62 +226,14 @@ fn check(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn bindings(connection: &Connection, now: i64) -> Result<Bindings, StoreError> {
-    connection.execute("DELETE FROM binding WHERE expires_ms <= ?1", [now])?;
-    let mut statement =
-        connection.prepare("SELECT aor, contact, expires_ms, call_id, cseq FROM binding ORDER BY aor")?;
-    let rows = statement.query_map([], |row| {
-        let left: i64 = row.get::<_, i64>(2)?.saturating_sub(now) / 1000;
-        let expires = u32::try_from(left).unwrap_or(0);
-        let binding = BindingRecord {
-            contact: row.get(1)?,
-            expires,
-            call_id: row.get(3)?,
-            cseq: row.get(4)?,
-        };
-        Ok((row.get::<_, String>(0)?, binding))
-    })?;
-    let mut all: Bindings = Vec::new();
-    for row in rows {
-        let (aor, binding) = row?;
-        match all.last_mut() {
-            Some((last, list)) if *last == aor => list.push(binding),
-            _ => all.push((aor, vec![binding])),
-        }
-    }
-    Ok(all)
-}
-
-fn flush(
+fn write_all(
     connection: &mut Connection,
     run: i64,
-    batch: &mut Vec<(i64, StoreRecord)>,
-    metrics: &Metrics,
-    reporter: &mut Reporter,
-) {
-    if batch.is_empty() {
-        return;
-    }
-    let count = batch.len() as u64;
-    let started = Instant::now();
-    match write_all(connection, run, batch) {
-        Ok(()) => {
-            metrics.store_written.inc_by(count);
-        }
-        Err(error) => {
-            metrics.store_lost.inc_by(count);
-            reporter.report(&error, count);
-        }
-    }
-    metrics
-        .store_busy_us
-        .inc_by(u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX));
-    batch.clear();
-}
-
-fn write_all(connection: &mut Connection, run: i64, batch: &[(i64, StoreRecord)]) -> Result<(), StoreError> {
+    backlog: &Backlog,
+    count: usize,
+) -> Result<(), StoreError> {
     let transaction = connection.transaction()?;
-    for (at, record) in batch {
+    for (at, record) in backlog.first(count) {
         events::write(&transaction, run, *at, record)?;
     }
     transaction.execute(
@@ -195,10 +249,10 @@ struct Reporter {
 }
 
 impl Reporter {
-    fn report(&mut self, error: &StoreError, lost: u64) {
+    fn report(&mut self, error: &StoreError, waiting: usize) {
         if self.last.is_none_or(|at| at.elapsed() >= REPORT) {
             self.last = Some(Instant::now());
-            tracing::error!(%error, lost, "the database refuses; events are lost, calls go on");
+            tracing::error!(%error, waiting, "the database cannot write; facts wait in memory, calls go on");
         }
     }
 }

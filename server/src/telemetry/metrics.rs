@@ -69,6 +69,8 @@ pub struct Metrics {
     pub transactions: Gauge,
     /// Events written to the database.
     pub store_written: Counter,
+    /// Facts that wait because the database cannot write.
+    pub store_waiting: Gauge,
     /// Events lost: queue full, disk full, file locked.
     pub store_lost: Counter,
     /// Microseconds the database worked.
@@ -102,6 +104,7 @@ impl Metrics {
             sessions: Gauge::default(),
             transactions: Gauge::default(),
             store_written: Counter::default(),
+            store_waiting: Gauge::default(),
             store_lost: Counter::default(),
             store_busy_us: Counter::default(),
             capture_dropped: Counter::default(),
@@ -135,6 +138,11 @@ impl Metrics {
             metrics.transactions.clone(),
         );
         r.register("store_written", "Events written", metrics.store_written.clone());
+        r.register(
+            "store_waiting",
+            "Facts that wait because the database cannot write",
+            metrics.store_waiting.clone(),
+        );
         r.register(
             "store_lost",
             "Events lost by a full queue, disk or lock",
