@@ -77,8 +77,13 @@ fn a_forged_bye_ends_no_call() {
     let (ann, bob) = call(&server);
     let mallory = stranger("127.0.0.7");
     let target = ann.answer.uri_of("Contact");
-    let good = ann.phone.request("BYE", &target, ann.answer.header("To").unwrap(), 9, "", "");
-    let (to, from) = (ann.answer.header("To").unwrap(), ann.answer.header("From").unwrap());
+    let good = ann
+        .phone
+        .request("BYE", &target, ann.answer.header("To").unwrap(), 9, "", "");
+    let (to, from) = (
+        ann.answer.header("To").unwrap(),
+        ann.answer.header("From").unwrap(),
+    );
     let tag = |header: &str| header.split_once(";tag=").unwrap().1.to_owned();
     for forged in [
         good.replace(&tag(to), "guess"),
@@ -89,11 +94,18 @@ fn a_forged_bye_ends_no_call() {
     ] {
         mallory.send_to(forged.as_bytes(), server.sip).unwrap();
         let answered = answers(&mallory);
-        assert!(answered.iter().all(|a| a.status() == 481), "{forged}\n{answered:?}");
+        assert!(
+            answered.iter().all(|a| a.status() == 481),
+            "{forged}\n{answered:?}"
+        );
     }
     assert_eq!(people(&server), 2);
     assert!(bob.voice.wait_tone(500.0, true, HEARD), "bob still hears ann");
-    assert_eq!(ann.phone.bye(&ann.answer, 9).status(), 200, "the true one ends it");
+    assert_eq!(
+        ann.phone.bye(&ann.answer, 9).status(),
+        200,
+        "the true one ends it"
+    );
 }
 
 /// Media from elsewhere is not heard and takes nothing away while the true source sends, whatever its SSRC, sequence
@@ -125,7 +137,11 @@ fn forged_media_is_not_heard() {
         assert!(mallory.packets().is_empty(), "media goes to the forger");
     }
     let recent = bob.voice.recent();
-    assert!(share(&recent, 500.0) > 0.8, "bob hears ann, and her alone: {}", share(&recent, 500.0));
+    assert!(
+        share(&recent, 500.0) > 0.8,
+        "bob hears ann, and her alone: {}",
+        share(&recent, 500.0)
+    );
     assert!(share(&recent, 2000.0) < 0.02, "bob hears mallory");
     assert!(ann.voice.wait_tone(1000.0, true, HEARD), "ann still hears bob");
 }
@@ -157,7 +173,11 @@ fn a_flood_of_strangers_stops_no_call() {
     assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
     assert_eq!(people(&server), 1);
     assert_eq!(bob.phone.bye(&bob.answer, 2).status(), 200);
-    assert_eq!(counter(&server, "meet_bans_total"), 0, "nobody is banned for what may be forged");
+    assert_eq!(
+        counter(&server, "meet_bans_total"),
+        0,
+        "nobody is banned for what may be forged"
+    );
 }
 
 /// With accounts: what comes back to an address that has proved nothing is one packet, not much longer than what
@@ -166,7 +186,14 @@ fn a_flood_of_strangers_stops_no_call() {
 fn nothing_is_amplified() {
     let data = tempfile::tempdir().unwrap();
     let data = data.path().to_str().unwrap();
-    let args = ["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", data];
+    let args = [
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--data-dir",
+        data,
+    ];
     let server = Server::start(&args);
     let victim = Phone::new(server.sip, "victim");
     for (method, uri) in [
@@ -182,17 +209,40 @@ fn nothing_is_amplified() {
     ] {
         let socket = stranger("127.0.0.1");
         let uri = format!("{uri}@{}", server.sip);
-        let sdp = if method == "INVITE" { pcmu("127.0.0.1", 9) } else { String::new() };
-        let text = victim.request(method, &uri, &format!("<{uri}>"), 1, "Event: conference\r\n", &sdp);
+        let sdp = if method == "INVITE" {
+            pcmu("127.0.0.1", 9)
+        } else {
+            String::new()
+        };
+        let text = victim.request(
+            method,
+            &uri,
+            &format!("<{uri}>"),
+            1,
+            "Event: conference\r\n",
+            &sdp,
+        );
         socket.send_to(text.as_bytes(), server.sip).unwrap();
-        socket.set_read_timeout(Some(Duration::from_millis(1500))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_millis(1500)))
+            .unwrap();
         let back = answers(&socket);
         assert_eq!(back.len(), 1, "{method} {uri}: {back:?}");
         let length = back[0].0.len();
-        assert!(length * 2 < text.len() * 3 || length < 700, "{method}: {} in, {length} out", text.len());
+        assert!(
+            length * 2 < text.len() * 3 || length < 700,
+            "{method}: {} in, {length} out",
+            text.len()
+        );
     }
     let socket = stranger("127.0.0.1");
-    for garbage in [&b"GET / HTTP/1.1\r\n\r\n"[..], b"\r\n\r\n", b"\0\0\0\0", &[0xff; 900], b"SIP/2.0 200 OK\r\n\r\n"] {
+    for garbage in [
+        &b"GET / HTTP/1.1\r\n\r\n"[..],
+        b"\r\n\r\n",
+        b"\0\0\0\0",
+        &[0xff; 900],
+        b"SIP/2.0 200 OK\r\n\r\n",
+    ] {
         socket.send_to(garbage, server.sip).unwrap();
     }
     assert!(answers(&socket).is_empty());
@@ -206,18 +256,31 @@ fn held_connections_lock_nobody_out() {
     let text = "lan = true\n[sip]\ntcp_connections = 20\ntcp_connections_per_address = 20\n";
     std::fs::write(&file, text).unwrap();
     let (file, folder) = (file.to_str().unwrap(), data.path().to_str().unwrap());
-    let server =
-        Server::start(&["--config", file, "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--data-dir", folder]);
+    let server = Server::start(&[
+        "--config",
+        file,
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--data-dir",
+        folder,
+    ]);
     let mut held: Vec<TcpStream> = Vec::new();
     let phone = Phone::new(server.sip, "ann");
     for round in 0..60 {
         let mut idle = TcpStream::connect(server.sip).unwrap();
         if round % 2 == 0 {
-            idle.write_all(b"INVITE sip:blue@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP h").unwrap();
+            idle.write_all(b"INVITE sip:blue@127.0.0.1 SIP/2.0\r\nVia: SIP/2.0/TCP h")
+                .unwrap();
         }
         held.push(idle);
         if round % 10 == 9 {
-            assert_eq!(options(server.sip, &phone, round), 200, "after {round} connections");
+            assert_eq!(
+                options(server.sip, &phone, round),
+                200,
+                "after {round} connections"
+            );
         }
     }
     assert!(counter(&server, "meet_tcp_evicted_total") >= 30);
@@ -226,8 +289,17 @@ fn held_connections_lock_nobody_out() {
 fn options(server: SocketAddr, phone: &Phone, cseq: u32) -> u16 {
     let mut stream = TcpStream::connect(server).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    let text = phone.request("OPTIONS", &format!("sip:{server}"), &format!("<sip:{server}>"), cseq + 1, "", "");
-    stream.write_all(text.replace("/UDP ", "/TCP ").as_bytes()).unwrap();
+    let text = phone.request(
+        "OPTIONS",
+        &format!("sip:{server}"),
+        &format!("<sip:{server}>"),
+        cseq + 1,
+        "",
+        "",
+    );
+    stream
+        .write_all(text.replace("/UDP ", "/TCP ").as_bytes())
+        .unwrap();
     let mut buffer = [0; 4096];
     let length = stream.read(&mut buffer).unwrap();
     Sip(String::from_utf8_lossy(&buffer[..length]).into_owned()).status()
@@ -238,17 +310,24 @@ fn options(server: SocketAddr, phone: &Phone, cseq: u32) -> u16 {
 fn slow_api_senders_lock_nobody_out() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::lan(data.path());
-    let mut slow: Vec<TcpStream> = (0..300).filter_map(|_| TcpStream::connect(server.http).ok()).collect();
+    let mut slow: Vec<TcpStream> = (0..300)
+        .filter_map(|_| TcpStream::connect(server.http).ok())
+        .collect();
     for stream in &mut slow {
         drop(stream.write_all(b"GET /health HTTP/1.1\r\nHo"));
     }
     // This address has used up its share; another one is served.
     let other = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-    other.bind(&"127.0.0.99:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+    other
+        .bind(&"127.0.0.99:0".parse::<SocketAddr>().unwrap().into())
+        .unwrap();
     other.connect(&server.http.into()).unwrap();
     let mut other = TcpStream::from(other);
     other.set_read_timeout(Some(PATIENCE)).unwrap();
-    let request = format!("GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", server.http);
+    let request = format!(
+        "GET /health HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+        server.http
+    );
     other.write_all(request.as_bytes()).unwrap();
     let mut answer = String::new();
     other.read_to_string(&mut answer).unwrap();

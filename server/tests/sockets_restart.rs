@@ -22,7 +22,15 @@ const HEARD: Duration = Duration::from_secs(8);
 fn at(address: SocketAddr, data: &Path) -> Server {
     let address = address.to_string();
     let data = data.to_str().unwrap();
-    Server::start(&["--lan", "--listen", &address, "--http", "127.0.0.1:0", "--data-dir", data])
+    Server::start(&[
+        "--lan",
+        "--listen",
+        &address,
+        "--http",
+        "127.0.0.1:0",
+        "--data-dir",
+        data,
+    ])
 }
 
 fn join(server: &Server, name: &str, room: &str, hertz: f32) -> (Phone, Voice, Sip) {
@@ -38,20 +46,32 @@ fn join(server: &Server, name: &str, room: &str, hertz: f32) -> (Phone, Voice, S
 /// A counter or gauge of `/metrics`.
 fn metric(server: &Server, name: &str) -> f64 {
     let text = server.get("/metrics").body;
-    let line = text.lines().find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {text}"))[name.len()..].trim().parse().unwrap()
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
+    line.unwrap_or_else(|| panic!("no {name} in {text}"))[name.len()..]
+        .trim()
+        .parse()
+        .unwrap()
 }
 
 fn wait_metric(server: &Server, name: &str, good: impl Fn(f64) -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !good(metric(server, name)) {
-        assert!(Instant::now() < deadline, "{name} is still {}", metric(server, name));
+        assert!(
+            Instant::now() < deadline,
+            "{name} is still {}",
+            metric(server, name)
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 fn health(server: &Server) -> String {
-    server.get("/health").json()["status"].as_str().unwrap().to_owned()
+    server.get("/health").json()["status"]
+        .as_str()
+        .unwrap()
+        .to_owned()
 }
 
 /// `kill -9` in the middle of a meeting: at the next start registrations, meetings, their tokens and held names are
@@ -61,12 +81,24 @@ fn a_killed_server_knows_its_meetings_and_phones_again() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Server::lan(data.path());
     let address = server.sip;
-    let made = server.request("POST", "/api/v1/meetings", &[], r#"{"name":"blue","subject":"Plans"}"#);
+    let made = server.request(
+        "POST",
+        "/api/v1/meetings",
+        &[],
+        r#"{"name":"blue","subject":"Plans"}"#,
+    );
     assert_eq!(made.status, 201);
     let token = made.json()["token"].as_str().unwrap().to_owned();
-    let over = server.request("POST", "/api/v1/meetings", &[], r#"{"name":"over"}"#).json();
+    let over = server
+        .request("POST", "/api/v1/meetings", &[], r#"{"name":"over"}"#)
+        .json();
     let bearer = format!("Bearer {}", over["token"].as_str().unwrap());
-    let ended = server.request("DELETE", "/api/v1/meetings/over", &[("Authorization", &bearer)], "");
+    let ended = server.request(
+        "DELETE",
+        "/api/v1/meetings/over",
+        &[("Authorization", &bearer)],
+        "",
+    );
     assert!(ended.status < 300, "{}", ended.body);
     let desk = Phone::new(address, "desk");
     let registrar = format!("sip:{address}");
@@ -78,7 +110,11 @@ fn a_killed_server_knows_its_meetings_and_phones_again() {
     assert!(ann_voice.wait_tone(1000.0, true, HEARD), "ann hears bob");
     server.until("/api/v1/events", |log| {
         let events = log["events"].as_array().unwrap();
-        events.iter().filter(|event| event["kind"] == "person-joined").count() == 2
+        events
+            .iter()
+            .filter(|event| event["kind"] == "person-joined")
+            .count()
+            == 2
     });
     server.child.kill().unwrap();
     server.child.wait().unwrap();
@@ -86,11 +122,19 @@ fn a_killed_server_knows_its_meetings_and_phones_again() {
 
     let server = at(address, data.path());
     let meetings = server.get("/api/v1/meetings").json();
-    let names: Vec<&str> = meetings["meetings"].as_array().unwrap().iter().map(|m| m["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = meetings["meetings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|m| m["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["blue"]);
     assert_eq!(meetings["meetings"][0]["subject"], "Plans");
     let registered = server.get("/api/v1/registrations").body;
-    assert!(registered.contains(&format!("sip:desk@{}", desk.me)), "{registered}");
+    assert!(
+        registered.contains(&format!("sip:desk@{}", desk.me)),
+        "{registered}"
+    );
     let gone = Phone::new(address, "eve").call(&format!("sip:over@{address}"), &pcmu("127.0.0.1", 9));
     assert_eq!(gone.status(), 410, "an ended name stays held");
 
@@ -104,9 +148,17 @@ fn a_killed_server_knows_its_meetings_and_phones_again() {
     assert_eq!(answer.status(), 200);
     ann_voice.send_to(answer.media_port());
     let (_carl, carl_voice, _) = join(&server, "carl", "blue", 2000.0);
-    assert!(carl_voice.wait_tone(500.0, true, HEARD), "carl hears ann in the old meeting");
+    assert!(
+        carl_voice.wait_tone(500.0, true, HEARD),
+        "carl hears ann in the old meeting"
+    );
     let bearer = format!("Bearer {token}");
-    let ended = server.request("DELETE", "/api/v1/meetings/blue", &[("Authorization", &bearer)], "");
+    let ended = server.request(
+        "DELETE",
+        "/api/v1/meetings/blue",
+        &[("Authorization", &bearer)],
+        "",
+    );
     assert!(ended.status < 300, "the old token counts: {}", ended.body);
     let bye = ann.expect("BYE", None, |m| m.method() == "BYE");
     ann.ok(&bye);
@@ -131,7 +183,10 @@ fn a_locked_database_stops_no_call() {
     assert_eq!(metric(&server, "meet_store_lost_total"), 0.0);
     assert_eq!(health(&server), "ok");
     let log = server.get("/api/v1/events").body;
-    assert!(log.contains("person-joined") && log.contains("person-left"), "{log}");
+    assert!(
+        log.contains("person-joined") && log.contains("person-left"),
+        "{log}"
+    );
 }
 
 /// The disk takes no more: the system refuses writes beyond a file size. Calls go on; with room again all is written.
@@ -157,5 +212,8 @@ fn a_full_disk_stops_no_call() {
     wait_metric(&server, "meet_store_waiting", |waiting| waiting == 0.0);
     assert_eq!(metric(&server, "meet_store_lost_total"), 0.0);
     let log = server.get("/api/v1/events").body;
-    assert!(log.contains("person-joined") && log.contains("person-left"), "{log}");
+    assert!(
+        log.contains("person-joined") && log.contains("person-left"),
+        "{log}"
+    );
 }

@@ -114,7 +114,9 @@ impl Focus {
             FocusInput::Restore { aor, bindings } => self.registrar.restore(&aor, &bindings, now),
             FocusInput::RestoreMeeting(meeting) => self.restore_meeting(meeting, now),
             FocusInput::RestoreEnded { name, ago } => {
-                if let (Ok(name), Some(left)) = (RoomName::parse(&name), self.settings.ended_hold.checked_sub(ago)) {
+                if let (Ok(name), Some(left)) =
+                    (RoomName::parse(&name), self.settings.ended_hold.checked_sub(ago))
+                {
                     self.directory.hold(name, left, now);
                 }
             }

@@ -109,7 +109,9 @@ impl Focus {
 
     /// Opens a meeting of an earlier run again. Nobody is in it; its token is the one that was given out.
     pub(super) fn restore_meeting(&mut self, meeting: MeetingRecord, now: Instant) {
-        let Ok(name) = RoomName::parse(&meeting.name) else { return };
+        let Ok(name) = RoomName::parse(&meeting.name) else {
+            return;
+        };
         let first_wait = if meeting.joined {
             limits::RESTORED_WAIT
         } else {
@@ -311,7 +313,9 @@ impl Focus {
         let entry = self.directory.get(room).ok_or(ApiRefusal::NoSuchMeeting)?;
         let allowed = match authority {
             Authority::Administrator => true,
-            Authority::Token(token) => bool::from(token_hash(token).as_bytes().ct_eq(entry.token_hash.as_bytes())),
+            Authority::Token(token) => {
+                bool::from(token_hash(token).as_bytes().ct_eq(entry.token_hash.as_bytes()))
+            }
             Authority::None => false,
         };
         if allowed {

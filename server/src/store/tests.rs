@@ -189,7 +189,9 @@ fn a_locked_database_delays_facts_and_loses_none() {
     for room in 0..300 {
         store.record(created(room, "blue"));
     }
-    let found = runtime().block_on(store.account("meet".into(), "ann".into())).unwrap();
+    let found = runtime()
+        .block_on(store.account("meet".into(), "ann".into()))
+        .unwrap();
     assert_eq!(found, Some(row), "lookups go on");
     assert!(!runtime().block_on(store.healthy()));
     assert_eq!((metrics.store_written.get(), metrics.store_lost.get()), (0, 0));
@@ -197,7 +199,9 @@ fn a_locked_database_delays_facts_and_loses_none() {
     other.execute_batch("COMMIT").unwrap();
     store.stop();
     assert_eq!((metrics.store_written.get(), metrics.store_lost.get()), (300, 0));
-    let count: i64 = other.query_row("SELECT COUNT(*) FROM event", [], |r| r.get(0)).unwrap();
+    let count: i64 = other
+        .query_row("SELECT COUNT(*) FROM event", [], |r| r.get(0))
+        .unwrap();
     assert_eq!(count, 300);
 }
 
@@ -223,7 +227,11 @@ fn meetings_of_the_last_run_are_found() {
         names.sort();
         names
     };
-    assert_eq!(names(&runtime().block_on(first.last_run()).unwrap()), [""; 0], "its own are not");
+    assert_eq!(
+        names(&runtime().block_on(first.last_run()).unwrap()),
+        [""; 0],
+        "its own are not"
+    );
     let second = start(dir.path());
     let last = runtime().block_on(second.last_run()).unwrap();
     assert_eq!(names(&last), ["open", "stopped"]);

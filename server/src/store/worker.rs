@@ -4,8 +4,8 @@
 //! the meantime.
 
 use super::accounts::AccountRow;
-use super::events::{EventQuery, EventRow};
 use super::backlog::Backlog;
+use super::events::{EventQuery, EventRow};
 use super::restore::{self, LastRun};
 use super::{BUSY, LOCKED, MAX_EVENTS, RETRY, STORE_BACKLOG, StoreError, accounts, events};
 use crate::focus::record::StoreRecord;
@@ -201,7 +201,9 @@ impl Worker<'_> {
 
 /// Whether a later try may succeed: somebody else holds the file, or the disk is full.
 fn is_passing(error: &StoreError) -> bool {
-    let StoreError::Sqlite(error) = error else { return false };
+    let StoreError::Sqlite(error) = error else {
+        return false;
+    };
     matches!(
         error.sqlite_error_code(),
         Some(

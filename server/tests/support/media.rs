@@ -1,4 +1,5 @@
 //! A PCMU talker and listener on bare sockets, and a tone detector.
+#![allow(dead_code, reason = "each test file uses its own part")]
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
