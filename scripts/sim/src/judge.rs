@@ -1,0 +1,255 @@
+//! The judges: system against model in the calm, ears against model, and an empty house at the end.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sip_proto::endpoint::Counts;
+
+use crate::api::person_of;
+use crate::house::Leftovers;
+use crate::model::{Registered, Standing};
+use crate::run::{Run, Sabotage};
+
+/// People of one room who speak at a time: below what a room mixes, so that nobody is rightly left out.
+const MOST_SPEAKERS: usize = 10;
+
+/// Until everybody has their place in the mix: jitter buffers, loudness, latching.
+const WARM_UP: Duration = Duration::from_millis(1_200);
+
+/// What is judged.
+const RECORDING: Duration = Duration::from_millis(400);
+
+/// From this amplitude on a tone is heard.
+const HEARD: f32 = 0.02;
+
+/// Below this it is not heard. Between the two nothing should be.
+const UNHEARD: f32 = 0.006;
+
+/// The longest delay of a jitter buffer on a quiet network.
+const MOST_DELAY: Duration = Duration::from_millis(80);
+
+impl Run {
+    /// In the calm the server, the phones and the model are of one mind.
+    pub(crate) fn agree(&mut self) {
+        self.say("== judged");
+        self.look();
+        self.phones_agree();
+        let meetings = self.meetings();
+        for meeting in &meetings {
+            if !self.scenario.rooms.contains(&meeting.name) {
+                self.fault(format_args!("a room that nobody wanted: {}", meeting.name));
+            }
+        }
+        for room in self.scenario.rooms.clone() {
+            let living = meetings.iter().any(|meeting| meeting.name == room);
+            let expected = self.model.standing(&room, self.world.now);
+            if living != (expected == Standing::Living) {
+                self.fault(format_args!(
+                    "{room} lives: {living}, in the model it is {expected:?}"
+                ));
+            }
+            self.people_agree(&room, living);
+        }
+        self.rosters_agree();
+        self.registrations_agree();
+    }
+
+    /// What a phone shows is what its person believes.
+    fn phones_agree(&mut self) {
+        for who in 0..self.world.peers.len() {
+            let believed = self.model.people.get(who).and_then(|person| person.room.clone());
+            let shown = match self.state(who) {
+                crate::peer::CallState::In(room) => Some(room),
+                crate::peer::CallState::Idle => None,
+                other => {
+                    self.fault(format_args!("p{who} is still {other:?}"));
+                    continue;
+                }
+            };
+            if shown != believed {
+                self.fault(format_args!(
+                    "p{who} shows {shown:?}, the model says {believed:?}"
+                ));
+            }
+        }
+    }
+
+    fn people_agree(&mut self, room: &str, living: bool) {
+        let seen = if living {
+            self.participants(room).unwrap_or_default()
+        } else {
+            Vec::new()
+        };
+        let there: BTreeSet<usize> = seen.iter().map(|seen| seen.who).collect();
+        let members = self.model.members(room);
+        if there != members || there.len() != seen.len() {
+            let list: Vec<usize> = seen.iter().map(|seen| seen.who).collect();
+            self.fault(format_args!("in {room} are {list:?}, in the model {members:?}"));
+        }
+        for seen in seen {
+            let Some(person) = self.model.people.get_mut(seen.who) else {
+                continue;
+            };
+            // What nobody could know is settled now.
+            let muted = *person.muted.get_or_insert(seen.muted);
+            let (held, creator) = (person.held, person.creator);
+            let who = seen.who;
+            if !seen.confirmed {
+                self.fault(format_args!("p{who} in {room} never got confirmed"));
+            }
+            if (held, muted, creator) != (seen.held, seen.muted, seen.creator) {
+                self.fault(format_args!(
+                    "p{who} in {room}: held {}, muted {}, creator {}; in the model {held}, {muted}, {creator}",
+                    seen.held, seen.muted, seen.creator
+                ));
+            }
+        }
+    }
+
+    /// In strict seeds no subscription may have been lost.
+    fn rosters_agree(&mut self) {
+        if !self.scenario.strict || !self.excused.is_empty() {
+            return;
+        }
+        for who in 0..self.world.peers.len() {
+            let Some(room) = self.model.people.get(who).and_then(|person| person.room.clone()) else {
+                continue;
+            };
+            let roster = self.world.peers.get(who).and_then(|peer| peer.roster());
+            let shown: Option<BTreeSet<usize>> =
+                roster.map(|uris| uris.iter().filter_map(|uri| person_of(uri)).collect());
+            let members = self.model.members(&room);
+            if shown.as_ref() != Some(&members) {
+                self.fault(format_args!(
+                    "p{who}'s roster of {room} shows {shown:?}, there are {members:?}"
+                ));
+            }
+        }
+    }
+
+    fn registrations_agree(&mut self) {
+        let now = self.world.now;
+        let slack = Duration::from_secs(5);
+        let bound: BTreeSet<usize> = self
+            .registrations()
+            .iter()
+            .filter_map(|registration| person_of(&registration.aor))
+            .collect();
+        for who in 0..self.world.peers.len() {
+            let Some(state) = self.model.people.get(who).map(|person| person.registered) else {
+                continue;
+            };
+            let wrong = match state {
+                Registered::Unknown => false,
+                Registered::No => bound.contains(&who),
+                Registered::Until(until) if until > now + slack => !bound.contains(&who),
+                Registered::Until(until) if until + slack < now => bound.contains(&who),
+                Registered::Until(_) => false,
+            };
+            if wrong {
+                self.fault(format_args!(
+                    "p{who}: registered is {}, in the model {state:?}",
+                    bound.contains(&who)
+                ));
+            }
+        }
+    }
+
+    /// Everybody speaks, some at a time; everybody hears whom the model says.
+    pub(crate) fn hearing(&mut self) {
+        self.say("== hearing");
+        self.world.set_media(true);
+        let mut turns = self.turns();
+        while let Some(speakers) = turns.pop() {
+            for (who, peer) in self.world.peers.iter_mut().enumerate() {
+                peer.ear.speaking = speakers.contains(&who);
+            }
+            self.pass(WARM_UP);
+            self.world.peers.iter_mut().for_each(|peer| peer.ear.record());
+            self.pass(RECORDING);
+            self.judge_ears(&speakers);
+        }
+        let delay = self.world.house.longest_delay();
+        if delay > MOST_DELAY {
+            self.fault(format_args!("a jitter buffer adds {delay:?} on a quiet network"));
+        }
+        for peer in &mut self.world.peers {
+            peer.ear.speaking = false;
+        }
+        self.world.set_media(false);
+    }
+
+    /// Who speaks together: all of a small room at once, of a large one a part after the other, two parts at most.
+    fn turns(&self) -> Vec<BTreeSet<usize>> {
+        let mut turns = vec![BTreeSet::new()];
+        for room in &self.scenario.rooms {
+            let members: Vec<usize> = self.model.members(room).into_iter().collect();
+            for (turn, part) in members.chunks(MOST_SPEAKERS).take(2).enumerate() {
+                if turns.len() <= turn {
+                    turns.push(BTreeSet::new());
+                }
+                if let Some(set) = turns.get_mut(turn) {
+                    set.extend(part);
+                }
+            }
+        }
+        turns
+    }
+
+    fn judge_ears(&mut self, speakers: &BTreeSet<usize>) {
+        let people = self.world.peers.len();
+        for who in 0..people {
+            let Some(peer) = self.world.peers.get_mut(who) else {
+                continue;
+            };
+            let levels = peer.ear.stop(people);
+            let mut expected = self.model.must_hear(who, speakers);
+            if self.options.sabotage == Some(Sabotage::WrongModel) {
+                expected.extend(
+                    self.model
+                        .people
+                        .iter()
+                        .enumerate()
+                        .filter_map(|(other, person)| {
+                            (person.muted == Some(true) && other != who).then_some(other)
+                        }),
+                );
+            }
+            self.heard_pairs += expected.len();
+            for (other, level) in levels.iter().enumerate() {
+                let must = expected.contains(&other);
+                if must && *level < HEARD {
+                    self.fault(format_args!("p{who} does not hear p{other}: {level:.4}"));
+                }
+                if !must && *level > UNHEARD {
+                    self.fault(format_args!(
+                        "p{who} hears p{other}, who is not to be heard: {level:.4}"
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Nobody is left: neither is anything of them.
+    pub(crate) fn empty(&mut self) {
+        let left = self.world.house.leftovers();
+        if left != Leftovers::default() {
+            self.fault(format_args!("the server keeps {left:?}"));
+        }
+        if self.world.house.mixed() > 0 {
+            self.fault("legs are left in a mixer");
+        }
+        let (present, open) = (self.world.house.store.present, self.world.house.store.open);
+        if (present, open) != (0, 0) {
+            self.fault(format_args!(
+                "the log has {present} people and {open} meetings that never went"
+            ));
+        }
+        for who in 0..self.world.peers.len() {
+            let counts = self.world.peers.get(who).and_then(|peer| peer.counts());
+            if counts.is_some_and(|counts| counts != Counts::default()) {
+                self.fault(format_args!("p{who}'s phone keeps {counts:?}"));
+            }
+        }
+    }
+}

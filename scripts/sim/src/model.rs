@@ -1,0 +1,205 @@
+//! The reference model: who is in which meeting, and therefore who must hear whom.
+//!
+//! It knows what people did and saw, and the few rules of `server/docs/focus.md`; nothing of protocols. It uses none
+//! of the cores. Where a lossy network leaves a question open (did the `*6` arrive?), it says so by `None`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// A room stays so long after the last one left.
+pub const GRACE: Duration = Duration::from_secs(30);
+
+/// An ended name answers 410 for so long.
+pub const HOLD: Duration = Duration::from_secs(600);
+
+/// A room made by the API waits so long for its first guest.
+pub const UNJOINED: Duration = Duration::from_secs(12 * 3600);
+
+/// A person.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Person {
+    /// In which meeting.
+    pub room: Option<String>,
+    /// Has the meeting on hold.
+    pub held: bool,
+    /// Is muted; `None`: nobody knows.
+    pub muted: Option<bool>,
+    /// Made the meeting.
+    pub creator: bool,
+    /// Whether the registrar has the phone's address.
+    pub registered: Registered,
+}
+
+/// A registration.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Registered {
+    /// None.
+    #[default]
+    No,
+    /// Until then.
+    Until(Instant),
+    /// A request is under way, or was lost.
+    Unknown,
+}
+
+/// A meeting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Meeting {
+    /// It lives; when empty until then.
+    Living {
+        /// When it ends if nobody comes; none: somebody is there.
+        empty_until: Option<Instant>,
+    },
+    /// Its name answers 410 until then.
+    Ended {
+        /// Until when.
+        until: Instant,
+    },
+}
+
+/// The state of a name, as the model knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing has this name.
+    Free,
+    /// A meeting.
+    Living,
+    /// A meeting that was ended a short time ago.
+    Ended,
+}
+
+/// Who is where.
+#[derive(Debug, Clone, Default)]
+pub struct Model {
+    /// The people.
+    pub people: Vec<Person>,
+    /// Meetings by name.
+    pub meetings: BTreeMap<String, Meeting>,
+}
+
+impl Model {
+    /// Nobody is anywhere.
+    pub fn new(people: usize) -> Self {
+        Self {
+            people: vec![Person::default(); people],
+            meetings: BTreeMap::new(),
+        }
+    }
+
+    /// Somebody came in.
+    pub fn joined(&mut self, who: usize, room: &str, creator: bool) {
+        self.meetings
+            .insert(room.to_owned(), Meeting::Living { empty_until: None });
+        if let Some(person) = self.people.get_mut(who) {
+            person.room = Some(room.to_owned());
+            person.held = false;
+            person.muted = Some(false);
+            person.creator = creator;
+        }
+    }
+
+    /// Somebody is out, by whatever way.
+    pub fn left(&mut self, who: usize, now: Instant) {
+        let Some(person) = self.people.get_mut(who) else {
+            return;
+        };
+        let Some(room) = person.room.take() else { return };
+        person.held = false;
+        person.muted = None;
+        person.creator = false;
+        let empty = self.members(&room).is_empty();
+        if let Some(Meeting::Living { empty_until }) = self.meetings.get_mut(&room)
+            && empty
+        {
+            *empty_until = Some(now + GRACE);
+        }
+    }
+
+    /// A meeting was ended for everybody.
+    pub fn ended(&mut self, room: &str, now: Instant) {
+        for who in self.members(room) {
+            self.left(who, now);
+        }
+        self.meetings
+            .insert(room.to_owned(), Meeting::Ended { until: now + HOLD });
+    }
+
+    /// The server died: no meeting is left.
+    pub fn server_died(&mut self) {
+        self.meetings.clear();
+    }
+
+    /// A meeting was made and nobody is in it yet.
+    pub fn made(&mut self, room: &str, now: Instant) {
+        let empty_until = Some(now + UNJOINED);
+        self.meetings
+            .insert(room.to_owned(), Meeting::Living { empty_until });
+    }
+
+    /// What a name stands for.
+    pub fn standing(&self, room: &str, now: Instant) -> Standing {
+        match self.meetings.get(room) {
+            Some(Meeting::Living { empty_until }) if empty_until.is_none_or(|until| until > now) => {
+                Standing::Living
+            }
+            Some(Meeting::Ended { until }) if *until > now => Standing::Ended,
+            _ => Standing::Free,
+        }
+    }
+
+    /// Who is in a meeting.
+    pub fn members(&self, room: &str) -> BTreeSet<usize> {
+        let is_in = |person: &Person| person.room.as_deref() == Some(room);
+        let all = self.people.iter().enumerate();
+        all.filter(|(_, person)| is_in(person))
+            .map(|(who, _)| who)
+            .collect()
+    }
+
+    /// Whom somebody must hear when these speak: everybody else in the meeting who is not muted and has it not on
+    /// hold. Who has it on hold hears nobody.
+    pub fn must_hear(&self, who: usize, speakers: &BTreeSet<usize>) -> BTreeSet<usize> {
+        let Some(listener) = self.people.get(who) else {
+            return BTreeSet::new();
+        };
+        let Some(room) = listener.room.as_deref().filter(|_| !listener.held) else {
+            return BTreeSet::new();
+        };
+        let audible = |other: &usize| {
+            let person = self.people.get(*other);
+            *other != who
+                && speakers.contains(other)
+                && person.is_some_and(|person| !person.held && person.muted == Some(false))
+        };
+        self.members(room).into_iter().filter(audible).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_hears_whom() {
+        let now = Instant::now();
+        let mut model = Model::new(4);
+        (0..3).for_each(|who| model.joined(who, "blue", who == 0));
+        model.joined(3, "red", true);
+        let all: BTreeSet<usize> = (0..4).collect();
+        assert_eq!(model.must_hear(0, &all), BTreeSet::from([1, 2]));
+        assert_eq!(model.must_hear(3, &all), BTreeSet::new());
+        model.people[1].muted = Some(true);
+        assert_eq!(model.must_hear(0, &all), BTreeSet::from([2]));
+        assert_eq!(model.must_hear(1, &all), BTreeSet::from([0, 2]));
+        model.people[2].held = true;
+        assert_eq!(model.must_hear(2, &all), BTreeSet::new());
+        assert_eq!(model.must_hear(0, &all), BTreeSet::new());
+        model.left(3, now);
+        assert_eq!(model.standing("red", now), Standing::Living);
+        assert_eq!(model.standing("red", now + GRACE), Standing::Free);
+        model.ended("blue", now);
+        assert_eq!(model.members("blue"), BTreeSet::new());
+        assert_eq!(model.standing("blue", now), Standing::Ended);
+        assert_eq!(model.standing("blue", now + HOLD), Standing::Free);
+    }
+}

@@ -1,0 +1,169 @@
+//! The client's own call core as a person's phone.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use meet_client::account::Account;
+use meet_client::call::{EndReason, Output, Phone, PhoneConfig, PhoneEvent};
+use rtp_media::codec::CodecKind;
+use sip_proto::endpoint::{Flow, Input};
+use sip_proto::uri::Uri;
+
+use super::{CallState, End, Notice, Outbox, local_media, sound_plan};
+
+/// `meet` without its sockets.
+pub struct MeetPhone {
+    phone: Phone,
+    flow: Flow,
+    account: Account,
+    state: CallState,
+    roster: Option<Vec<String>>,
+    sound: Option<Option<crate::ear::SoundPlan>>,
+    notices: Vec<Notice>,
+}
+
+impl MeetPhone {
+    /// A phone that does nothing yet.
+    pub fn new(
+        name: &str,
+        password: &str,
+        addr: SocketAddr,
+        server: SocketAddr,
+        kind: CodecKind,
+        seed: [u8; 32],
+    ) -> Self {
+        let flow = Flow::udp(addr, server);
+        let host = server.ip().into();
+        let account = Account::with_login(name, name, password, host, None);
+        let mut phone = Phone::new(PhoneConfig {
+            account: account.clone(),
+            flow,
+            answer: false,
+            seed,
+        });
+        phone.set_media(local_media(addr, kind));
+        Self {
+            phone,
+            flow,
+            account,
+            state: CallState::Idle,
+            roster: None,
+            sound: None,
+            notices: Vec::new(),
+        }
+    }
+
+    pub(super) fn state(&self) -> CallState {
+        self.state.clone()
+    }
+
+    pub(super) fn receive(&mut self, from: SocketAddr, bytes: &[u8], now: Instant) {
+        let flow = Flow {
+            remote: from,
+            ..self.flow
+        };
+        self.phone.handle_input(Input::Datagram { flow, bytes }, now);
+    }
+
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.phone.handle_timeout(now);
+    }
+
+    pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.phone.poll_timeout()
+    }
+
+    pub(super) fn ask(&mut self, now: Instant) {
+        self.phone.probe(now);
+    }
+
+    pub(super) fn dial(&mut self, room: &str, factory: bool, now: Instant) -> bool {
+        let target: Uri = if factory {
+            self.account.factory(Some(room))
+        } else {
+            self.account.room(room)
+        };
+        let dialled = self.phone.dial(&target, now).is_ok();
+        if dialled {
+            self.state = CallState::Calling;
+        }
+        dialled
+    }
+
+    pub(super) fn hang_up(&mut self, now: Instant) {
+        if self.state != CallState::Idle {
+            self.state = CallState::Leaving;
+            self.phone.hang_up(now);
+        }
+    }
+
+    pub(super) fn register(&mut self, expires: u32, now: Instant) {
+        self.phone.register(expires, now);
+    }
+
+    pub(super) fn unregister(&mut self, now: Instant) {
+        self.phone.unregister(now);
+    }
+
+    pub(super) fn roster(&self) -> Option<Vec<String>> {
+        self.roster.clone()
+    }
+
+    pub(super) fn drain(&mut self, _now: Instant) -> Outbox {
+        let mut out = Outbox::default();
+        while let Some(output) = self.phone.poll_output() {
+            match output {
+                Output::Transmit { flow, bytes } => out.packets.push((flow.remote, bytes)),
+                Output::Close { .. } => {}
+                Output::Event(event) => self.event(event),
+            }
+        }
+        out.notices = std::mem::take(&mut self.notices);
+        out.sound = self.sound.take();
+        out
+    }
+
+    fn event(&mut self, event: PhoneEvent) {
+        match event {
+            PhoneEvent::Joined { room, token, .. } => {
+                let room = super::plain::room_of(&room);
+                // A 200 that crossed our CANCEL: the BYE is on its way.
+                if self.state != CallState::Leaving {
+                    self.state = CallState::In(room.clone());
+                }
+                let creator = token.is_some();
+                self.notices.push(Notice::Joined { room, creator });
+            }
+            PhoneEvent::Media(audio) => self.sound = Some(sound_plan(&audio)),
+            PhoneEvent::People(roster) => {
+                let people = roster.people.into_iter().map(|person| person.entity);
+                self.roster = Some(people.collect());
+            }
+            PhoneEvent::NoRoster { .. } => self.roster = None,
+            PhoneEvent::Registered { expires, .. } => self.notices.push(Notice::Registered(expires)),
+            PhoneEvent::Unregistered { .. } => self.notices.push(Notice::Unregistered),
+            PhoneEvent::RegistrationFailed { status, .. } => {
+                self.notices.push(Notice::RegistrationFailed(status));
+            }
+            PhoneEvent::Ended(reason) => self.ended(reason),
+            _ => {}
+        }
+    }
+
+    fn ended(&mut self, reason: EndReason) {
+        let was_in = matches!(self.state, CallState::In(_));
+        self.state = CallState::Idle;
+        self.roster = None;
+        self.sound = Some(None);
+        let ended = |by, cause| Notice::Ended { by, cause };
+        self.notices.push(match reason {
+            EndReason::Local => ended(End::Local, None),
+            EndReason::Peer { cause, .. } => ended(End::Focus, cause),
+            EndReason::Refused { status, .. } => Notice::Refused { status: Some(status) },
+            EndReason::NoAnswer => Notice::Refused { status: None },
+            EndReason::Vanished => ended(End::Lost, None),
+            EndReason::NoMedia { .. } if was_in => ended(End::Lost, None),
+            EndReason::NoMedia { .. } => Notice::Refused { status: Some(488) },
+        });
+    }
+}

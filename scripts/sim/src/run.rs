@@ -1,0 +1,601 @@
+//! One run of a seed: storms in which things happen, calms in which all is judged, and an empty house at the end.
+//!
+//! | phase | what happens | what is judged |
+//! |---|---|---|
+//! | storm | the scenario's actions in its weather | invariants; in strict seeds every wish |
+//! | calm | the network heals, time passes | system = model (`judge`) |
+//! | return | who lost a call dials again | every wish |
+//! | hearing | 20 ms ticks, tones | who hears whom = model (`judge`) |
+//! | end | everybody leaves or vanishes | nothing is left |
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use meet_server::focus::settings::{Admittance, FocusSettings};
+use sip_proto::digest::Algorithm;
+
+use crate::dice::Dice;
+use crate::house::House;
+use crate::model::{Model, Registered, Standing};
+use crate::network::Weather;
+use crate::peer::{Brain, CallState, Habits, Line, MeetPhone, Peer, PlainPhone};
+use crate::scenario::{Action, Scenario, Step};
+use crate::trace::Trace;
+use crate::world::{SERVER, World, address};
+
+/// Every account's password.
+const PASSWORD: &str = "open sesame";
+
+/// How the run is watched, and whether the simulator itself is on trial.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Print the trace.
+    pub loud: bool,
+    /// Keep the last lines of the trace.
+    pub keep: bool,
+    /// Break something on purpose: the simulator must notice.
+    pub sabotage: Option<Sabotage>,
+}
+
+/// What can be broken on purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sabotage {
+    /// The sound of the first person never reaches the mixer.
+    DeafMixer,
+    /// The model believes that the muted are heard.
+    WrongModel,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// What is wrong; empty: all is well.
+    pub faults: Vec<String>,
+    /// Two runs of a seed must have the same.
+    pub fingerprint: u64,
+    /// People.
+    pub people: usize,
+    /// Virtual time that passed, in seconds.
+    pub virtual_seconds: f64,
+    /// Datagrams sent.
+    pub datagrams: u64,
+    /// Pairs of listener and speaker that were judged by ear.
+    pub heard_pairs: usize,
+    /// The end of the trace, when it was kept and something is wrong.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trace: Vec<String>,
+}
+
+impl Report {
+    /// Of a seed that never ran.
+    pub const fn empty(seed: u64) -> Self {
+        Self {
+            seed,
+            faults: Vec::new(),
+            fingerprint: 0,
+            people: 0,
+            virtual_seconds: 0.0,
+            datagrams: 0,
+            heard_pairs: 0,
+            trace: Vec::new(),
+        }
+    }
+}
+
+/// A call on its way in.
+#[derive(Debug, Clone)]
+pub(crate) struct Dial {
+    pub(crate) room: String,
+    pub(crate) factory: bool,
+    /// What the name may have stood for meanwhile.
+    pub(crate) standings: BTreeSet<u8>,
+    pub(crate) given_up: bool,
+}
+
+/// A run under way.
+pub struct Run {
+    pub(crate) world: World,
+    pub(crate) model: Model,
+    pub(crate) scenario: Scenario,
+    pub(crate) faults: Vec<String>,
+    pub(crate) dials: Vec<Option<Dial>>,
+    /// Keys pressed and when.
+    pub(crate) keys: Vec<Option<(&'static str, Instant)>>,
+    /// Who hung up.
+    pub(crate) leaving: BTreeSet<usize>,
+    /// Who may lose a call without a fault of the system.
+    pub(crate) excused: BTreeSet<usize>,
+    /// Rooms that somebody is ending.
+    pub(crate) ending: BTreeSet<String>,
+    /// Whoever the API is putting out.
+    pub(crate) removed: BTreeSet<usize>,
+    /// Where everybody wants to be.
+    pub(crate) wishes: Vec<Option<String>>,
+    pub(crate) tokens: BTreeMap<String, String>,
+    pub(crate) heard_pairs: usize,
+    pub(crate) options: Options,
+    dice: Dice,
+    later: BTreeMap<(Instant, u64), Later>,
+    number: u64,
+}
+
+/// Something that was put off.
+enum Later {
+    HangUp(usize),
+    Start(usize),
+    Mend(usize),
+}
+
+/// Runs a seed.
+pub fn run(seed: u64, options: Options) -> Report {
+    let start = Instant::now();
+    let mut run = Run::new(Scenario::draw(seed), options, start);
+    run.play();
+    let trace = if run.faults.is_empty() {
+        Vec::new()
+    } else {
+        run.world.trace.last_lines().map(str::to_owned).collect()
+    };
+    Report {
+        seed,
+        people: run.scenario.people.len(),
+        fingerprint: run.world.trace.fingerprint(),
+        virtual_seconds: run.world.elapsed().as_secs_f64(),
+        datagrams: run.world.network.traffic.sent,
+        heard_pairs: run.heard_pairs,
+        faults: run.faults,
+        trace,
+    }
+}
+
+pub(crate) fn settings(scenario: &Scenario) -> FocusSettings {
+    FocusSettings {
+        admittance: if scenario.accounts {
+            Admittance::Accounts
+        } else {
+            Admittance::Lan
+        },
+        authority: SERVER.to_string(),
+        algorithms: vec![Algorithm::Sha256],
+        ..FocusSettings::default()
+    }
+}
+
+impl Run {
+    /// Sets the scene; nobody has a phone on yet.
+    pub fn new(scenario: Scenario, options: Options, start: Instant) -> Self {
+        let seed = scenario.seed;
+        let mut dice = Dice::new(seed, "run");
+        let house_dice = Dice::new(seed, "house");
+        let mut house = House::new(SERVER, settings(&scenario), scenario.latency, house_dice, start);
+        let count = scenario.people.len();
+        let peers: Vec<Peer> = (0..count)
+            .map(|who| {
+                Peer::new(
+                    who,
+                    SocketAddr::new(address(who, false), 5060),
+                    dice.below(u64::MAX),
+                )
+            })
+            .collect();
+        if scenario.accounts {
+            peers
+                .iter()
+                .for_each(|peer| house.store.add_account(&peer.name, PASSWORD));
+        }
+        let trace = Trace::new(start, options.loud, options.keep);
+        let mut world = World::new(seed, house, peers, trace, start);
+        for (who, character) in scenario.people.iter().enumerate() {
+            if character.translated {
+                world.network.translate(address(who, false), address(who, true));
+            }
+        }
+        if options.sabotage == Some(Sabotage::DeafMixer) {
+            let outside = scenario.people.first().is_some_and(|first| first.translated);
+            world.house.deaf_to = Some(address(0, outside));
+        }
+        let mut run = Self {
+            world,
+            model: Model::new(count),
+            faults: Vec::new(),
+            dials: vec![None; count],
+            keys: vec![None; count],
+            leaving: BTreeSet::new(),
+            excused: BTreeSet::new(),
+            ending: BTreeSet::new(),
+            removed: BTreeSet::new(),
+            wishes: vec![None; count],
+            tokens: BTreeMap::new(),
+            heard_pairs: 0,
+            options,
+            dice,
+            later: BTreeMap::new(),
+            number: 0,
+            scenario,
+        };
+        (0..count).for_each(|who| run.switch_on(who));
+        run
+    }
+
+    fn play(&mut self) {
+        for round in self.scenario.rounds.clone() {
+            let storm = self.scenario.storm;
+            self.world.network.weather = storm;
+            self.say(format_args!("== storm {storm:?}"));
+            self.storm(&round);
+            self.calm();
+            self.agree();
+            self.return_all();
+            self.agree();
+            self.hearing();
+            if !self.faults.is_empty() {
+                return;
+            }
+        }
+        self.end();
+    }
+
+    /// A fault; the run goes on to the end of its phase.
+    pub(crate) fn fault(&mut self, what: impl std::fmt::Display) {
+        self.say(format_args!("!! {what}"));
+        if self.faults.len() < 20 {
+            self.faults.push(what.to_string());
+        }
+    }
+
+    pub(crate) fn say(&mut self, text: impl std::fmt::Display) {
+        let now = self.world.now;
+        self.world.trace.say(now, text);
+    }
+
+    fn switch_on(&mut self, who: usize) {
+        let Some(character) = self.scenario.people.get(who).copied() else {
+            return;
+        };
+        let (kind, seed) = (self.scenario.codec, self.dice.seed());
+        let password = if self.scenario.accounts { PASSWORD } else { "" };
+        let server = self.world.house.sip();
+        let Some(peer) = self.world.peers.get_mut(who) else {
+            return;
+        };
+        peer.starts += 1;
+        peer.brain = Some(if character.meet {
+            Brain::Meet(MeetPhone::new(
+                &peer.name, password, peer.addr, server, kind, seed,
+            ))
+        } else {
+            let line = Line {
+                name: peer.name.clone(),
+                password: password.to_owned(),
+                addr: peer.addr,
+                server,
+                start: peer.starts,
+            };
+            let habits = Habits {
+                offerless: character.offerless,
+                watches: true,
+                kind,
+            };
+            Brain::Plain(PlainPhone::new(line, habits, seed))
+        });
+    }
+
+    /// Lets time pass to `end` and looks at all that happens on the way.
+    pub(crate) fn pass_until(&mut self, end: Instant) {
+        loop {
+            let next = self.later.first_key_value().map(|((at, _), _)| *at);
+            let stop = next.map_or(end, |at| at.min(end));
+            self.world.run_until_notice(stop);
+            self.look();
+            if self.world.now >= stop {
+                if let Some(entry) = self.later.first_entry()
+                    && entry.key().0 <= self.world.now
+                {
+                    let later = entry.remove();
+                    self.do_later(&later);
+                } else if self.world.now >= end {
+                    return;
+                }
+            }
+        }
+    }
+
+    pub(crate) fn pass(&mut self, time: Duration) {
+        self.pass_until(self.world.now + time);
+    }
+
+    fn put_off(&mut self, time: Duration, later: Later) {
+        self.number += 1;
+        self.later.insert((self.world.now + time, self.number), later);
+    }
+
+    fn do_later(&mut self, later: &Later) {
+        match *later {
+            Later::HangUp(who) => self.leave(who),
+            Later::Start(who) => {
+                if self.world.peers.get(who).is_some_and(|peer| peer.brain.is_none()) {
+                    self.say(format_args!("p{who} is switched on"));
+                    self.switch_on(who);
+                }
+            }
+            Later::Mend(who) => self.world.network.set_cut(address(who, false), false),
+        }
+    }
+
+    fn storm(&mut self, steps: &[Step]) {
+        let begin = self.world.now;
+        for step in steps {
+            self.pass_until(begin + step.at);
+            self.act(step.who, step.action);
+        }
+        self.pass(Duration::from_secs(2));
+    }
+
+    /// The network heals; long enough for everybody to notice everything.
+    fn calm(&mut self) {
+        self.say("== calm");
+        self.world.network.weather = Weather::FINE;
+        self.world.network.mend();
+        self.pass(Duration::from_secs(70));
+        // Nobody waits for ever for a phone that rings nowhere.
+        for who in 0..self.world.peers.len() {
+            if self.state(who) == CallState::Calling {
+                self.leave(who);
+            }
+        }
+        self.pass(Duration::from_secs(230));
+        self.excused.clear();
+        self.ending.clear();
+        self.removed.clear();
+        for who in 0..self.world.peers.len() {
+            if self.world.peers.get(who).is_some_and(|peer| peer.brain.is_none()) {
+                self.switch_on(who);
+            }
+        }
+    }
+
+    /// Whoever lost the room that they wanted to be in goes back, on a network without faults.
+    fn return_all(&mut self) {
+        self.say("== return");
+        let was_strict = std::mem::replace(&mut self.scenario.strict, true);
+        for who in 0..self.world.peers.len() {
+            let Some(room) = self.wishes.get(who).cloned().flatten() else {
+                continue;
+            };
+            if self.state(who) == CallState::Idle {
+                let now = self.world.now;
+                let free = self.model.standing(&room, now) == Standing::Free;
+                self.dial(who, &room, self.scenario.accounts && free);
+                self.pass(Duration::from_millis(300));
+            }
+        }
+        self.pass(Duration::from_secs(5));
+        self.scenario.strict = was_strict;
+    }
+
+    /// Everybody goes, some without a word; nothing may be left.
+    fn end(&mut self) {
+        self.say("== end");
+        for who in 0..self.world.peers.len() {
+            if self.dice.chance(0.25) {
+                self.vanish(who);
+            } else {
+                self.leave(who);
+                let now = self.world.now;
+                if let Some(peer) = self.world.peers.get_mut(who) {
+                    peer.unregister(now);
+                }
+            }
+        }
+        for room in self.scenario.rooms.clone() {
+            let members = self.model.members(&room);
+            let waiting = self.model.standing(&room, self.world.now) == Standing::Living;
+            if members.is_empty() && waiting {
+                self.api_end(&room);
+            }
+        }
+        self.pass(Duration::from_secs(300));
+        self.empty();
+    }
+
+    pub(crate) fn state(&self, who: usize) -> CallState {
+        self.world.peers.get(who).map_or(CallState::Idle, Peer::state)
+    }
+
+    pub(crate) fn dial(&mut self, who: usize, room: &str, factory: bool) -> bool {
+        let now = self.world.now;
+        let standings = self.standings(room);
+        let dialled = self
+            .world
+            .peers
+            .get_mut(who)
+            .is_some_and(|peer| peer.dial(room, factory, now));
+        if dialled {
+            self.say(format_args!(
+                "p{who} calls {room}{}",
+                if factory { " by the factory" } else { "" }
+            ));
+            let dial = Dial {
+                room: room.to_owned(),
+                factory,
+                standings,
+                given_up: false,
+            };
+            if let Some(place) = self.dials.get_mut(who) {
+                *place = Some(dial);
+            }
+            if let Some(wish) = self.wishes.get_mut(who) {
+                *wish = Some(room.to_owned());
+            }
+        }
+        dialled
+    }
+
+    pub(crate) fn leave(&mut self, who: usize) {
+        let now = self.world.now;
+        if let Some(wish) = self.wishes.get_mut(who) {
+            *wish = None;
+        }
+        match self.state(who) {
+            CallState::Idle | CallState::Leaving => return,
+            CallState::Calling => {
+                if let Some(Some(dial)) = self.dials.get_mut(who) {
+                    dial.given_up = true;
+                }
+            }
+            CallState::In(_) => {}
+        }
+        self.say(format_args!("p{who} hangs up"));
+        self.leaving.insert(who);
+        if let Some(peer) = self.world.peers.get_mut(who) {
+            peer.hang_up(now);
+        }
+    }
+
+    fn vanish(&mut self, who: usize) {
+        let now = self.world.now;
+        let on = self.world.peers.get(who).is_some_and(|peer| peer.brain.is_some());
+        if !on {
+            return;
+        }
+        self.say(format_args!("p{who} loses power"));
+        if let Some(peer) = self.world.peers.get_mut(who) {
+            peer.die();
+        }
+        self.forget(who);
+        self.model.left(who, now);
+        if let Some(person) = self.model.people.get_mut(who) {
+            // A refresh may have been under way.
+            person.registered = Registered::Unknown;
+        }
+    }
+
+    /// The phone knows nothing any more of what it did.
+    pub(crate) fn forget(&mut self, who: usize) {
+        if let Some(dial) = self.dials.get_mut(who) {
+            *dial = None;
+        }
+        if let Some(keys) = self.keys.get_mut(who) {
+            *keys = None;
+        }
+        self.leaving.remove(&who);
+    }
+
+    fn act(&mut self, who: usize, action: Action) {
+        let now = self.world.now;
+        match action {
+            Action::Join(room) => self.join(who, room, false),
+            Action::Create(room) => self.join(who, room, true),
+            Action::JoinAndCancel(room, soon) => {
+                if self.state(who) == CallState::Idle {
+                    self.join(who, room, false);
+                    self.put_off(soon, Later::HangUp(who));
+                }
+            }
+            Action::Leave => self.leave(who),
+            Action::HoldAndLeave(soon) => {
+                self.desk(who, |phone| phone.hold(crate::peer::HoldKind::SendOnly, now));
+                self.put_off(soon, Later::HangUp(who));
+            }
+            Action::Hold(kind) => {
+                self.desk(who, |phone| phone.hold(kind, now));
+            }
+            Action::Resume { update } => {
+                self.desk(who, |phone| phone.resume(update, now));
+            }
+            Action::Mute => self.press(who, "*6"),
+            Action::End => self.press(who, "*0#"),
+            Action::Vanish => self.vanish(who),
+            Action::Restart(pause) => {
+                self.vanish(who);
+                self.put_off(pause, Later::Start(who));
+            }
+            Action::Cut(time) => {
+                self.say(format_args!("p{who} is cut off for {time:?}"));
+                self.world.network.set_cut(address(who, false), true);
+                self.excused.insert(who);
+                self.put_off(time, Later::Mend(who));
+            }
+            Action::Rebind => {
+                self.say(format_args!("p{who} gets new ports"));
+                self.world.network.rebind(address(who, false));
+                self.excused.insert(who);
+            }
+            Action::Register(seconds) => {
+                self.doubt_registration(who);
+                if let Some(peer) = self.world.peers.get_mut(who) {
+                    peer.register(seconds, now);
+                }
+            }
+            Action::Unregister => {
+                self.doubt_registration(who);
+                if let Some(peer) = self.world.peers.get_mut(who) {
+                    peer.unregister(now);
+                }
+            }
+            Action::ServerRestart => self.restart_server(),
+            other => self.api_action(who, other),
+        }
+    }
+
+    fn doubt_registration(&mut self, who: usize) {
+        let on = self.world.peers.get(who).is_some_and(|peer| peer.brain.is_some());
+        if let Some(person) = self.model.people.get_mut(who).filter(|_| on) {
+            person.registered = Registered::Unknown;
+        }
+    }
+
+    fn join(&mut self, who: usize, room: usize, factory: bool) {
+        if let Some(room) = self.scenario.rooms.get(room).cloned()
+            && self.state(who) == CallState::Idle
+        {
+            self.dial(who, &room, factory);
+        }
+    }
+
+    fn desk(&mut self, who: usize, work: impl FnOnce(&mut PlainPhone) -> bool) -> bool {
+        let phone = self.world.peers.get_mut(who).and_then(Peer::plain);
+        let done = phone.is_some_and(work);
+        if done {
+            self.say(format_args!("p{who} makes an offer"));
+        }
+        done
+    }
+
+    fn press(&mut self, who: usize, keys: &'static str) {
+        let now = self.world.now;
+        let pressed = self
+            .world
+            .peers
+            .get_mut(who)
+            .and_then(Peer::plain)
+            .is_some_and(|phone| phone.press(keys, now));
+        if !pressed {
+            return;
+        }
+        self.say(format_args!("p{who} presses {keys}"));
+        if let Some(place) = self.keys.get_mut(who) {
+            *place = Some((keys, now));
+        }
+        let person = self.model.people.get(who);
+        if let Some(room) = person
+            .filter(|p| p.creator && keys == "*0#")
+            .and_then(|p| p.room.clone())
+        {
+            self.ending.insert(room);
+        }
+    }
+
+    fn restart_server(&mut self) {
+        self.say("the server is killed and started");
+        let settings = settings(&self.scenario);
+        self.world.house.restart(settings, self.world.now);
+        self.model.server_died();
+        self.excused = (0..self.world.peers.len()).collect();
+        self.tokens.clear();
+        self.ending.extend(self.scenario.rooms.iter().cloned());
+    }
+}
