@@ -108,8 +108,11 @@ pub struct Leg {
     pub in_mix: bool,
     /// The keys that its media has.
     pub srtp: Option<NegotiatedSrtp>,
-    /// The peer may send: its silence means something.
-    pub receives: bool,
+    /// Sound is due from the peer: the mixer tells when none comes (as `mixer::Direction` has it, a
+    /// leg that becomes receive-only has us on hold, one that was built so is a source).
+    pub sound_due: bool,
+    /// Built as a source.
+    pub source: bool,
     /// Muted by the focus.
     pub muted: bool,
     /// Whether it is asked if it lives.
@@ -159,7 +162,8 @@ impl Leg {
             ports: None,
             in_mix: false,
             srtp: None,
-            receives: true,
+            sound_due: true,
+            source: false,
             muted: false,
             probe: Probe::Quiet,
             digits: DigitBuffer::default(),

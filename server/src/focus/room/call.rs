@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use sip_proto::endpoint::{ServerTx, SessionEvent, SessionId, TerminatedBy};
 use sip_proto::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
+use sip_proto::sdp::Direction;
 use sip_proto::sdp::offer_answer::Negotiated;
 
 use super::Room;
@@ -332,23 +333,26 @@ impl Room {
                 // The leg is built without its RTCP port; a later agreement without rtcp-mux names the RTP port.
                 ports.rtcp = None;
             }
+            leg.source = audio.direction == Direction::RecvOnly;
             let config = mixing::leg_config(id, audio, self.setup.limits.opus, &mut self.rng);
             MediaCommand::Add {
                 leg: id,
                 config: Box::new(config),
             }
         };
-        // By agreement nothing comes from a peer on hold, so its silence tells nothing: it is asked
-        // from time to time. When it may send again the mixer begins to count anew.
-        let receives = !audio.disabled && audio.direction.receives();
-        match (leg.receives, receives) {
+        // A peer on hold may be silent, or play music: neither tells whether it lives, so it is asked
+        // from time to time. When it is to be heard again the mixer begins to count anew.
+        let heard =
+            audio.direction == Direction::SendRecv || (leg.source && audio.direction == Direction::RecvOnly);
+        let sound_due = heard && !audio.disabled;
+        match (leg.sound_due, sound_due) {
             (true, false) if leg.probe == Probe::Quiet => {
                 leg.probe = Probe::Due(now + limits::PROBE_INTERVAL);
             }
             (false, true) => leg.probe = Probe::Quiet,
             _ => {}
         }
-        leg.receives = receives;
+        leg.sound_due = sound_due;
         if let Some(change) = keys {
             self.push(RoomOutput::Media(MediaCommand::Keys { leg: id, change }));
         }

@@ -31,7 +31,10 @@ impl Room {
             MediaEvent::Digit { leg, digit, .. } => self.digit(LegId(leg.0), digit, now),
             MediaEvent::Silent { leg } | MediaEvent::PeerBye { leg } => self.suspect(LegId(leg.0), now),
             MediaEvent::Resumed { leg } => {
-                if let Some(leg) = self.legs.get_mut(&LegId(leg.0)) {
+                // The music of a peer on hold may end at any time without a word of the mixer's.
+                if let Some(leg) = self.legs.get_mut(&LegId(leg.0))
+                    && leg.sound_due
+                {
                     leg.probe = Probe::Quiet;
                 }
             }
