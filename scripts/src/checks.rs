@@ -29,6 +29,17 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "sim",
+        &[
+            "sip-proto",
+            "rtp-media",
+            "mixer",
+            "server",
+            "client",
+            "audiopus_sys",
+        ],
+    ),
+    (
         "workshop",
         &[
             "sip-proto",

@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Task::Check => checks::all(root).map_err(|e| e.to_string()),
         Task::Deps => checks::arrows(root).map_err(|e| e.to_string()),
         Task::Examples => run_examples(root),
+        Task::Sim { arguments } => run_simulator(root, &arguments),
         Task::Fuzz { seconds, targets } => run_fuzz(root, Duration::from_secs(seconds), &targets),
     };
     match faults {
@@ -63,6 +64,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// The simulator says itself what is wrong with which seed.
+fn run_simulator(root: &Path, arguments: &[String]) -> Result<Vec<String>, String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let status = Command::new(cargo)
+        .args(["run", "--quiet", "--release", "--package", "sim", "--"])
+        .args(arguments)
+        .current_dir(root)
+        .status()
+        .map_err(|e| format!("cargo: {e}"))?;
+    let fault = (!status.success()).then(|| "the simulator found a fault: see above".to_owned());
+    Ok(fault.into_iter().collect())
 }
 
 fn run_examples(root: &Path) -> Result<Vec<String>, String> {
