@@ -3,7 +3,8 @@
 //! | state | start | answer 2xx | answer refused | no answer | refresh due | stop |
 //! |---|---|---|---|---|---|---|
 //! | Idle | → Asking | – | – | – | – | – |
-//! | Asking | – | → Registered | → Pausing | → Pausing | – | → Leaving |
+//! | Asking | – | → Registered | → Pausing | → Pausing | – | → Withdrawing |
+//! | Withdrawing | – | → Leaving | → Idle | → Leaving | – | – |
 //! | Registered | – | – | – | – | → Asking | → Leaving |
 //! | Pausing | – | – | – | – | → Asking | → Idle |
 //! | Leaving | – | → Idle | → Idle | → Idle | – | – |
@@ -50,6 +51,7 @@ pub enum RegistrationOutcome {
 enum State {
     Idle,
     Asking,
+    Withdrawing,
     Registered { refresh: Instant },
     Pausing { again: Instant },
     Leaving,
@@ -79,14 +81,17 @@ impl Registration {
         }
     }
 
-    /// Gives the registration back; nothing is sent where there is none.
+    /// Gives the registration back; nothing is sent where there is none. While an answer is awaited it waits too:
+    /// RFC 3261 §10.2 forbids two requests at a time, because the registrar may get them in the other order.
     pub fn stop(&mut self) -> Step {
         match self.state {
-            State::Asking | State::Registered { .. } => {
-                self.state = State::Leaving;
-                Step::Send { expires: 0 }
+            State::Registered { .. } => self.leave(),
+            State::Asking => {
+                self.state = State::Withdrawing;
+                Step::Wait
             }
-            _ => {
+            State::Withdrawing | State::Leaving => Step::Wait,
+            State::Idle | State::Pausing { .. } => {
                 self.state = State::Idle;
                 Step::Wait
             }
@@ -98,6 +103,16 @@ impl Registration {
         if self.state == State::Leaving {
             self.state = State::Idle;
             return Step::Wait;
+        }
+        if self.state == State::Withdrawing {
+            // Without an answer nobody knows whether the registrar has it.
+            return match outcome {
+                RegistrationOutcome::Granted { .. } | RegistrationOutcome::NoAnswer => self.leave(),
+                RegistrationOutcome::TooBrief { .. } | RegistrationOutcome::Refused => {
+                    self.state = State::Idle;
+                    Step::Wait
+                }
+            };
         }
         match outcome {
             RegistrationOutcome::Granted { expires } => {
@@ -134,7 +149,7 @@ impl Registration {
         match self.state {
             State::Registered { refresh } => Some(refresh),
             State::Pausing { again } => Some(again),
-            State::Idle | State::Asking | State::Leaving => None,
+            State::Idle | State::Asking | State::Withdrawing | State::Leaving => None,
         }
     }
 
@@ -146,6 +161,11 @@ impl Registration {
     /// Whether it is being given back.
     pub fn is_leaving(&self) -> bool {
         self.state == State::Leaving
+    }
+
+    fn leave(&mut self) -> Step {
+        self.state = State::Leaving;
+        Step::Send { expires: 0 }
     }
 
     fn ask(&mut self) -> Step {
@@ -204,6 +224,33 @@ mod tests {
         registration.start();
         registration.answered(RegistrationOutcome::NoAnswer, now);
         assert!(registration.is_busy());
+    }
+
+    /// Found by the simulator: a REGISTER that was overtaken by its own withdrawal brought the binding back.
+    #[test]
+    fn a_registration_under_way_is_waited_for_before_it_is_given_back() {
+        let now = Instant::now();
+        for (outcome, step) in [
+            (
+                RegistrationOutcome::Granted { expires: 60 },
+                Step::Send { expires: 0 },
+            ),
+            (RegistrationOutcome::NoAnswer, Step::Send { expires: 0 }),
+            (RegistrationOutcome::Refused, Step::Wait),
+        ] {
+            let mut registration = Registration::new(60);
+            registration.start();
+            assert_eq!(registration.stop(), Step::Wait);
+            assert_eq!(registration.stop(), Step::Wait);
+            assert!(registration.is_busy() && !registration.is_leaving());
+            assert_eq!(registration.poll_timeout(), None);
+            assert_eq!(registration.answered(outcome, now), step);
+            assert_eq!(registration.is_leaving(), step != Step::Wait);
+            if registration.is_leaving() {
+                registration.answered(RegistrationOutcome::Granted { expires: 0 }, now);
+            }
+            assert!(!registration.is_busy());
+        }
     }
 
     #[test]

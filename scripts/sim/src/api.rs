@@ -20,8 +20,18 @@ pub(crate) struct Seen {
 }
 
 impl Run {
-    /// Asks, and waits for the answer.
+    /// Asks, and waits for the answer; asks again where the room is too busy.
     pub(crate) fn ask(&mut self, request: ApiRequest) -> Option<ApiReply> {
+        for _ in 0..10 {
+            match self.ask_once(request.clone())? {
+                ApiReply::Refused(ApiRefusal::Busy) => {}
+                reply => return Some(reply),
+            }
+        }
+        None
+    }
+
+    fn ask_once(&mut self, request: ApiRequest) -> Option<ApiReply> {
         let now = self.world.now;
         let id = self.world.house.ask(request, now);
         // Longer than any latency inside the house, both ways.

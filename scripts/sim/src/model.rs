@@ -124,9 +124,12 @@ impl Model {
             .insert(room.to_owned(), Meeting::Ended { until: now + HOLD });
     }
 
-    /// The server died: no meeting is left.
+    /// The server died: no meeting is left, whatever the phones show for a while.
     pub fn server_died(&mut self) {
         self.meetings.clear();
+        for person in &mut self.people {
+            person.room = None;
+        }
     }
 
     /// A meeting was made and nobody is in it yet.

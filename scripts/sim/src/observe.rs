@@ -10,6 +10,10 @@ use crate::run::{Dial, Run};
 /// Keys are one code only while they come in such a time (`server/src/focus/limits.rs`, with a second to spare).
 const ONE_CODE: Duration = Duration::from_secs(3);
 
+/// How long a room may live that was made by a call that never came about: the wait for its ACK, the grace, and a
+/// little more.
+const DESERTED: Duration = Duration::from_secs(110);
+
 /// What a name may stand for; several where something is under way.
 const FREE: u8 = 0;
 const LIVING: u8 = 1;
@@ -91,7 +95,8 @@ impl Run {
         let others = |(at, dial): (usize, &Option<Dial>)| {
             dial.as_ref().is_some_and(|dial| dial.room == room) || self.leaving.contains(&at)
         };
-        if emptying || self.dials.iter().enumerate().any(others) || !self.scenario.strict {
+        let deserted = self.deserted.get(room).is_some_and(|until| *until > now);
+        if deserted || emptying || self.dials.iter().enumerate().any(others) || !self.scenario.strict {
             all.extend([FREE, LIVING]);
         }
         all
@@ -116,9 +121,7 @@ impl Run {
                 self.fault(format_args!("p{who}: the factory let it in as a guest"));
             }
         }
-        let meetings_before = self.model.meetings.contains_key(room);
         self.model.joined(who, room, creator);
-        let _ = meetings_before;
     }
 
     fn refused(&mut self, who: usize, status: Option<u16>) {
@@ -141,6 +144,9 @@ impl Run {
                 dial.room
             ));
         }
+        // A call that was given up, or whose answers were lost, may have made the room all the same.
+        let until = self.world.now + DESERTED;
+        self.deserted.insert(dial.room.clone(), until);
         if status == Some(410) || status == Some(404) {
             self.give_up_wish(who);
         }

@@ -12,8 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use meet_server::focus::settings::{Admittance, FocusSettings};
-use sip_proto::digest::Algorithm;
+use meet_server::config::{Config, SrtpMode};
 
 use crate::dice::Dice;
 use crate::house::House;
@@ -110,6 +109,8 @@ pub struct Run {
     pub(crate) excused: BTreeSet<usize>,
     /// Rooms that somebody is ending.
     pub(crate) ending: BTreeSet<String>,
+    /// Rooms that may live although nobody got in, and until when.
+    pub(crate) deserted: BTreeMap<String, Instant>,
     /// Whoever the API is putting out.
     pub(crate) removed: BTreeSet<usize>,
     /// Where everybody wants to be.
@@ -151,17 +152,14 @@ pub fn run(seed: u64, options: Options) -> Report {
     }
 }
 
-pub(crate) fn settings(scenario: &Scenario) -> FocusSettings {
-    FocusSettings {
-        admittance: if scenario.accounts {
-            Admittance::Accounts
-        } else {
-            Admittance::Lan
-        },
-        authority: SERVER.to_string(),
-        algorithms: vec![Algorithm::Sha256],
-        ..FocusSettings::default()
-    }
+fn config(scenario: &Scenario) -> Config {
+    let mut config = Config {
+        lan: !scenario.accounts,
+        ..Config::default()
+    };
+    // Keys are the drivers' to use; here media is clear.
+    config.media.srtp = SrtpMode::Off;
+    config
 }
 
 impl Run {
@@ -170,7 +168,7 @@ impl Run {
         let seed = scenario.seed;
         let mut dice = Dice::new(seed, "run");
         let house_dice = Dice::new(seed, "house");
-        let mut house = House::new(SERVER, settings(&scenario), scenario.latency, house_dice, start);
+        let mut house = House::new(SERVER, config(&scenario), scenario.latency, house_dice, start);
         let count = scenario.people.len();
         let peers: Vec<Peer> = (0..count)
             .map(|who| {
@@ -206,6 +204,7 @@ impl Run {
             leaving: BTreeSet::new(),
             excused: BTreeSet::new(),
             ending: BTreeSet::new(),
+            deserted: BTreeMap::new(),
             removed: BTreeSet::new(),
             wishes: vec![None; count],
             tokens: BTreeMap::new(),
@@ -349,6 +348,7 @@ impl Run {
         self.pass(Duration::from_secs(230));
         self.excused.clear();
         self.ending.clear();
+        self.deserted.clear();
         self.removed.clear();
         for who in 0..self.world.peers.len() {
             if self.world.peers.get(who).is_some_and(|peer| peer.brain.is_none()) {
@@ -591,8 +591,7 @@ impl Run {
 
     fn restart_server(&mut self) {
         self.say("the server is killed and started");
-        let settings = settings(&self.scenario);
-        self.world.house.restart(settings, self.world.now);
+        self.world.house.restart(self.world.now);
         self.model.server_died();
         self.excused = (0..self.world.peers.len()).collect();
         self.tokens.clear();

@@ -12,16 +12,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use meet_server::config::Config;
+use meet_server::focus::Focus;
 use meet_server::focus::api::{ApiReply, ApiRequest};
 use meet_server::focus::ids::{ApiId, LegId, LookupId, RoomId};
 use meet_server::focus::io::{FocusInput, FocusOutput};
 use meet_server::focus::room::{Room, RoomSetup};
 use meet_server::focus::room_io::{MediaCommand, RoomInput, RoomOutput};
-use meet_server::focus::settings::FocusSettings;
-use meet_server::focus::{Focus, policy};
+use meet_server::settings;
 use mixer::{Leg, LegConfig, LegKey, LegUpdate, Port};
 use rtp_media::units::NtpTime;
-use sip_proto::endpoint::{Counts, Endpoint, EndpointConfig, Flow, Input, Output};
+use sip_proto::endpoint::{Counts, Endpoint, Flow, Input, Output, Transport};
 
 pub use shard::TICK;
 use shard::{Ports, RoomCommand, Slot};
@@ -67,6 +68,7 @@ struct RoomHouse {
 /// A running server.
 pub struct House {
     sip: SocketAddr,
+    config: Config,
     start: Instant,
     endpoint: Endpoint,
     focus: Focus,
@@ -107,16 +109,12 @@ pub struct Leftovers {
 
 impl House {
     /// A server with an empty disk. Port 5060 of `address` is its SIP port.
-    pub fn new(
-        address: IpAddr,
-        settings: FocusSettings,
-        latency: Latency,
-        mut dice: Dice,
-        now: Instant,
-    ) -> Self {
-        let (endpoint, focus) = Self::cores(settings, &mut dice, now);
+    pub fn new(address: IpAddr, config: Config, latency: Latency, mut dice: Dice, now: Instant) -> Self {
+        let sip = SocketAddr::new(address, 5060);
+        let (endpoint, focus) = cores(&config, sip, &mut dice, now);
         Self {
-            sip: SocketAddr::new(address, 5060),
+            sip,
+            config,
             start: now,
             endpoint,
             focus,
@@ -139,19 +137,9 @@ impl House {
         }
     }
 
-    fn cores(settings: FocusSettings, dice: &mut Dice, now: Instant) -> (Endpoint, Focus) {
-        let config = EndpointConfig {
-            allow: policy::ALLOWED_METHODS.to_vec(),
-            allow_events: vec!["conference".to_owned()],
-            ..EndpointConfig::default()
-        };
-        let endpoint = Endpoint::new(config, dice.seed());
-        (endpoint, Focus::new(settings, dice.seed(), now))
-    }
-
     /// kill -9 and start again: only the disk is left.
-    pub fn restart(&mut self, settings: FocusSettings, now: Instant) {
-        let (endpoint, focus) = Self::cores(settings, &mut self.dice, now);
+    pub fn restart(&mut self, now: Instant) {
+        let (endpoint, focus) = cores(&self.config, self.sip, &mut self.dice, now);
         self.endpoint = endpoint;
         self.focus = focus;
         self.rooms.clear();
@@ -186,6 +174,8 @@ impl House {
             let flow = Flow::udp(self.sip, packet.from);
             let bytes = packet.bytes.as_slice();
             self.endpoint.handle_input(Input::Datagram { flow, bytes }, now);
+            // The focus decides on an arrival before the next input.
+            self.settle(now);
         } else if let Some((room, leg, port)) = self.ports.get(&packet.to.port()).copied()
             && self.deaf_to != Some(packet.from.ip())
             && let Some(room) = self.rooms.get_mut(&room)
@@ -259,14 +249,24 @@ impl House {
         stats.map(|(_, stats)| stats.delay()).max().unwrap_or_default()
     }
 
-    /// Carries everything until nothing moves, and gives out what is to be sent.
-    pub fn drain(&mut self, now: Instant) -> Vec<Packet> {
+    /// As `settle` of the signalling task.
+    fn settle(&mut self, now: Instant) {
         loop {
             if let Some(output) = self.endpoint.poll_output() {
                 self.endpoint_output(output, now);
             } else if let Some(output) = self.focus.poll_output() {
                 self.focus_output(output, now);
-            } else if let Some(entry) = self.internal.first_entry()
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Carries everything until nothing moves, and gives out what is to be sent.
+    pub fn drain(&mut self, now: Instant) -> Vec<Packet> {
+        loop {
+            self.settle(now);
+            if let Some(entry) = self.internal.first_entry()
                 && entry.key().0 <= now
             {
                 let internal = entry.remove();
@@ -281,6 +281,10 @@ impl House {
 
     fn endpoint_output(&mut self, output: Output, now: Instant) {
         match output {
+            // Nobody listens on streams here: the endpoint falls back.
+            Output::Transmit { flow, .. } if flow.transport != Transport::Udp => {
+                self.endpoint.handle_input(Input::TransportFailed { flow }, now);
+            }
             Output::Transmit { flow, bytes } => {
                 if flow.remote.ip().is_unspecified() || flow.remote.port() == 0 {
                     self.complaints.push(format!("a message to nobody: {flow:?}"));
@@ -322,7 +326,9 @@ impl House {
             FocusOutput::ApiReply { id, reply } => {
                 self.replies.insert(id, reply);
             }
-            FocusOutput::ShutDown => {}
+            FocusOutput::Conduct { .. } | FocusOutput::ShutDown => {}
+            #[allow(unreachable_patterns, reason = "outputs that a later focus has")]
+            _ => {}
         }
     }
 
@@ -545,4 +551,11 @@ impl House {
         let since = now.saturating_duration_since(self.start);
         NtpTime::from_unix(Duration::from_secs(1_760_000_000) + since)
     }
+}
+
+/// The cores as `meet_server::run` makes them.
+fn cores(config: &Config, sip: SocketAddr, dice: &mut Dice, now: Instant) -> (Endpoint, Focus) {
+    let endpoint = Endpoint::new(settings::endpoint(config), dice.seed());
+    let focus = settings::focus(config, Some(sip), None);
+    (endpoint, Focus::new(focus, dice.seed(), now))
 }

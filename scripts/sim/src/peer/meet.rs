@@ -6,7 +6,7 @@ use std::time::Instant;
 use meet_client::account::Account;
 use meet_client::call::{EndReason, Output, Phone, PhoneConfig, PhoneEvent};
 use rtp_media::codec::CodecKind;
-use sip_proto::endpoint::{Flow, Input};
+use sip_proto::endpoint::{Flow, Input, Transport};
 use sip_proto::uri::Uri;
 
 use super::{CallState, End, Notice, Outbox, local_media, sound_plan};
@@ -18,6 +18,7 @@ pub struct MeetPhone {
     account: Account,
     state: CallState,
     roster: Option<Vec<String>>,
+    registers: bool,
     sound: Option<Option<crate::ear::SoundPlan>>,
     notices: Vec<Notice>,
 }
@@ -48,6 +49,7 @@ impl MeetPhone {
             account,
             state: CallState::Idle,
             roster: None,
+            registers: false,
             sound: None,
             notices: Vec::new(),
         }
@@ -98,7 +100,10 @@ impl MeetPhone {
     }
 
     pub(super) fn register(&mut self, expires: u32, now: Instant) {
-        self.phone.register(expires, now);
+        // The program registers once; refreshing is the core's.
+        if !std::mem::replace(&mut self.registers, true) {
+            self.phone.register(expires, now);
+        }
     }
 
     pub(super) fn unregister(&mut self, now: Instant) {
@@ -109,10 +114,13 @@ impl MeetPhone {
         self.roster.clone()
     }
 
-    pub(super) fn drain(&mut self, _now: Instant) -> Outbox {
+    pub(super) fn drain(&mut self, now: Instant) -> Outbox {
         let mut out = Outbox::default();
         while let Some(output) = self.phone.poll_output() {
             match output {
+                Output::Transmit { flow, .. } if flow.transport != Transport::Udp => {
+                    self.phone.handle_input(Input::TransportFailed { flow }, now);
+                }
                 Output::Transmit { flow, bytes } => out.packets.push((flow.remote, bytes)),
                 Output::Close { .. } => {}
                 Output::Event(event) => self.event(event),
@@ -141,7 +149,10 @@ impl MeetPhone {
             }
             PhoneEvent::NoRoster { .. } => self.roster = None,
             PhoneEvent::Registered { expires, .. } => self.notices.push(Notice::Registered(expires)),
-            PhoneEvent::Unregistered { .. } => self.notices.push(Notice::Unregistered),
+            PhoneEvent::Unregistered { .. } => {
+                self.registers = false;
+                self.notices.push(Notice::Unregistered);
+            }
             PhoneEvent::RegistrationFailed { status, .. } => {
                 self.notices.push(Notice::RegistrationFailed(status));
             }

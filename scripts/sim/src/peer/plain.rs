@@ -8,7 +8,7 @@ use sip_proto::conference_info::{Document, State};
 use sip_proto::digest::Credentials;
 use sip_proto::endpoint::{
     Body, ClientTx, Counts, Endpoint, EndpointConfig, Event, Flow, Input, Outgoing, Output, SessionEvent,
-    SessionId, SubscriptionEvent, SubscriptionId, TerminatedBy,
+    SessionId, SubscriptionEvent, SubscriptionId, TerminatedBy, Transport,
 };
 use sip_proto::headers::{Event as EventHeader, NameAddr, Reason};
 use sip_proto::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
@@ -54,6 +54,7 @@ pub struct PlainPhone {
     offers: OfferAnswer,
     session: Option<SessionId>,
     state: CallState,
+    dialled: String,
     /// What the offer under way would make of our hold.
     offering: Option<bool>,
     held: bool,
@@ -71,6 +72,8 @@ struct Registration {
     cseq: u32,
     wanted: u32,
     asked: Option<ClientTx>,
+    /// To ask when the answer has come: RFC 3261 §10.2 forbids two requests at a time.
+    next: Option<u32>,
     again: Option<Instant>,
 }
 
@@ -95,6 +98,7 @@ impl PlainPhone {
             offers: OfferAnswer::new(0),
             session: None,
             state: CallState::Idle,
+            dialled: String::new(),
             offering: None,
             held: false,
             digits: None,
@@ -208,6 +212,7 @@ impl PlainPhone {
         match self.endpoint.invite(outgoing, now) {
             Ok(session) => {
                 self.session = Some(session);
+                self.dialled = room.to_owned();
                 self.state = CallState::Calling;
                 true
             }
@@ -229,13 +234,11 @@ impl PlainPhone {
     }
 
     pub(super) fn register(&mut self, expires: u32, now: Instant) {
-        self.registration.wanted = expires;
         self.send_register(expires, now);
     }
 
     pub(super) fn unregister(&mut self, now: Instant) {
         if self.registration.call_id.is_some() {
-            self.registration.wanted = 0;
             self.registration.again = None;
             self.send_register(0, now);
         }
@@ -245,6 +248,9 @@ impl PlainPhone {
         let mut out = Outbox::default();
         while let Some(output) = self.endpoint.poll_output() {
             match output {
+                Output::Transmit { flow, .. } if flow.transport != Transport::Udp => {
+                    self.endpoint.handle_input(Input::TransportFailed { flow }, now);
+                }
                 Output::Transmit { flow, bytes } => out.packets.push((flow.remote, bytes)),
                 Output::Close { .. } => {}
                 Output::Event(event) => self.event(event, now),
@@ -306,6 +312,11 @@ impl PlainPhone {
     }
 
     fn send_register(&mut self, expires: u32, now: Instant) {
+        if self.registration.asked.is_some() {
+            self.registration.next = Some(expires);
+            return;
+        }
+        self.registration.wanted = expires;
         let Ok(target) = format!("sip:{}", self.line.server.ip()).parse::<Uri>() else {
             return;
         };
@@ -359,6 +370,10 @@ impl PlainPhone {
             }
             Event::Response { .. } => {}
             Event::Timeout { tx } => self.response(tx, None, now),
+            // Only where the endpoint screens what arrives.
+            Event::Arrival { .. } => {}
+            #[allow(unreachable_patterns, reason = "events that a later endpoint has")]
+            _ => {}
         }
     }
 
@@ -423,7 +438,11 @@ impl PlainPhone {
             .contacts()
             .ok()
             .and_then(|contacts| contacts.first().cloned());
-        let room = contact.map_or_else(String::new, |contact| room_of(&contact.uri.to_string()));
+        // A Contact that was damaged on the way: the name that was dialled then.
+        let room = contact.map_or_else(
+            || self.dialled.clone(),
+            |contact| room_of(&contact.uri.to_string()),
+        );
         let creator = response
             .headers
             .call_infos()
@@ -571,6 +590,10 @@ impl PlainPhone {
             }
         };
         self.notices.push(notice);
+        if let Some(expires) = self.registration.next.take() {
+            self.registration.again = None;
+            self.send_register(expires, now);
+        }
     }
 }
 
