@@ -65,6 +65,9 @@ impl Run {
     }
 
     fn registered(&mut self, who: usize, state: Registered) {
+        // Damage may have made another binding of the request than the one that was asked for.
+        let damaged = self.world.network.weather.damage > 0.0;
+        let state = if damaged { Registered::Unknown } else { state };
         if let Some(person) = self.model.people.get_mut(who) {
             person.registered = state;
         }
@@ -161,6 +164,10 @@ impl Run {
     fn ended(&mut self, who: usize, by: End, cause: Option<u16>) {
         let now = self.world.now;
         let room = self.model.people.get(who).and_then(|person| person.room.clone());
+        if let Some(Some(dial)) = self.dials.get(who) {
+            // Its 200 crossed our CANCEL.
+            self.deserted.insert(dial.room.clone(), now + DESERTED);
+        }
         self.forget_call(who);
         self.model.left(who, now);
         let Some(room) = room else { return };

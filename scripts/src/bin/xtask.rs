@@ -23,6 +23,12 @@ enum Task {
     Deps,
     /// Builds and runs every file of examples/examples
     Examples,
+    /// The simulator, optimised: `--seeds N [--from S]`, or `--seed S` with its trace; `--json`
+    Sim {
+        /// Handed to the simulator
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs the fuzz targets one after another and puts what they learnt into the committed corpora
     #[command(
         after_help = "Examples:\n  cargo xtask fuzz --seconds 300\n  cargo xtask fuzz sip_message rtcp"
