@@ -70,8 +70,8 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A phone called `name` that will call `room` at `server`.
-    pub fn new(name: &str, server: SocketAddr, room: &str) -> std::io::Result<Self> {
+    /// A phone called `name` that will call `uri` at `server`.
+    pub fn new(name: &str, server: SocketAddr, uri: &str) -> std::io::Result<Self> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         socket.set_read_timeout(Some(Duration::from_millis(20)))?;
         let own = socket.local_addr()?;
@@ -80,8 +80,8 @@ impl Caller {
             server,
             name: name.to_owned(),
             own,
-            to: format!("<sip:{room}@{server}>"),
-            target: format!("sip:{room}@{server}"),
+            to: format!("<{uri}>"),
+            target: uri.to_owned(),
             cseq: 0,
             branch: 0,
         })

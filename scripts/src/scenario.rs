@@ -93,6 +93,32 @@ impl Scenario {
         self
     }
 
+    /// Registers with these header lines (each with its line end), with credentials where `password` is given.
+    pub fn register(mut self, headers: &str, password: Option<&str>) -> Self {
+        self.cseq += 1;
+        let credentials = password.map_or_else(String::new, |password| {
+            format!("[authentication username={} password={password}]\n", self.from)
+        });
+        let text = format!(
+            "REGISTER sip:[remote_ip]:[remote_port] SIP/2.0\n\
+             Via: SIP/2.0/[transport] [local_ip]:[local_port];rport;branch=z9hG4bK[pid]-[call_number]-R{cseq}\n\
+             From: <sip:{from}@[remote_ip]:[remote_port]>;tag=[pid]T[call_number]\nTo: <sip:{from}@[remote_ip]:[remote_port]>\n\
+             Call-ID: [call_id]\nCSeq: {cseq} REGISTER\nMax-Forwards: 70\n{credentials}{headers}Content-Length: 0\n",
+            from = self.from,
+            cseq = self.cseq,
+        );
+        self.steps
+            .push(format!("<send retrans=\"500\"><![CDATA[\n{text}\n]]></send>"));
+        self
+    }
+
+    /// Expects 401 and keeps its challenge for the next credentials.
+    pub fn challenged(mut self) -> Self {
+        self.steps
+            .push("<recv response=\"401\" auth=\"true\" timeout=\"20000\"/>".to_owned());
+        self
+    }
+
     /// Takes 100 and 180 when they come, then expects `status`, whose text must match `patterns`.
     pub fn expect(mut self, status: u16, patterns: &[&str]) -> Self {
         for provisional in [100, 180, 183] {

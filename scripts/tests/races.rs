@@ -59,7 +59,7 @@ impl House {
 
     /// A phone worked by hand.
     fn phone(&self) -> Caller {
-        Caller::new("cat", self.server.sip, "race").unwrap()
+        Caller::new("cat", self.server.sip, &self.server.room("race")).unwrap()
     }
 
     fn ann_hears(&self, when: &str, present: &[u32]) {
