@@ -20,8 +20,8 @@ pub struct Outcome {
     pub tcp: Seen,
     /// How a stream takes it.
     pub course: Stream,
-    /// It says where an answer would go.
-    pub answerable: bool,
+    /// It need not be answered.
+    pub may_be_dropped: bool,
 }
 
 impl Outcome {
