@@ -87,7 +87,7 @@ impl Phone {
             remote_rtp: Some(self.address),
             remote_rtcp: None,
             rtcp_mux: true,
-            audio_level_extension: None,
+            extras: mixer::LegExtras::default(),
             seed: [7; 32],
         }
     }

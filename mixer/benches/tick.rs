@@ -102,7 +102,7 @@ impl Scene {
                     remote_rtp: Some(SocketAddr::from(([127, 0, 0, 1], 9))),
                     remote_rtcp: None,
                     rtcp_mux: true,
-                    audio_level_extension: None,
+                    extras: mixer::LegExtras::default(),
                     seed: [(key % 251) as u8; 32],
                 },
                 now,

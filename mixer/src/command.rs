@@ -68,6 +68,9 @@ pub struct CodecSettings {
     pub fec: bool,
     /// Opus: widest band to code (peer's `maxplaybackrate`).
     pub max_bandwidth: Bandwidth,
+    /// G.711: comfort noise is agreed on under this payload type (RFC 3389). It is understood, and in silence it is
+    /// all that is sent, each 400 ms.
+    pub comfort_noise: Option<PayloadType>,
 }
 
 impl CodecSettings {
@@ -83,6 +86,7 @@ impl CodecSettings {
             dtx: false,
             fec: true,
             max_bandwidth: Bandwidth::Fullband,
+            comfort_noise: None,
         }
     }
 
@@ -94,6 +98,11 @@ impl CodecSettings {
             40..=59 => 40,
             _ => 60,
         }
+    }
+
+    /// Comfort noise is sent: G.722's predictor should not be left alone, Opus has its own way.
+    pub(crate) fn sends_noise(&self) -> bool {
+        self.comfort_noise.is_some() && matches!(self.kind, CodecKind::Pcmu | CodecKind::Pcma)
     }
 
     pub(crate) fn opus(&self, expected_loss: u8) -> OpusConfig {
@@ -109,6 +118,17 @@ impl CodecSettings {
             signal: Signal::Auto,
         }
     }
+}
+
+/// What was agreed on beside codecs; nothing by default.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LegExtras {
+    /// Identifier of the element that tells the level of what the leg sends (RFC 6464).
+    pub audio_level: Option<u8>,
+    /// Identifier of the element in which we tell the levels of all who are mixed (RFC 6465).
+    pub mixer_levels: Option<u8>,
+    /// The peer wants VoIP metrics (RFC 3611).
+    pub voip_metrics: bool,
 }
 
 /// What a leg is built from.
@@ -132,8 +152,8 @@ pub struct LegConfig {
     pub remote_rtcp: Option<SocketAddr>,
     /// RTCP comes and goes on the RTP port (RFC 5761).
     pub rtcp_mux: bool,
-    /// Identifier of the audio level header extension, where negotiated (RFC 6464).
-    pub audio_level_extension: Option<u8>,
+    /// Levels and reports.
+    pub extras: LegExtras,
     /// Randomness for SSRC, sequence numbers, timestamps and report intervals.
     pub seed: [u8; 32],
 }
@@ -155,6 +175,8 @@ pub struct LegUpdateConfig {
     pub remote_rtcp: Option<SocketAddr>,
     /// RTCP on the RTP port.
     pub rtcp_mux: bool,
+    /// Levels and reports.
+    pub extras: LegExtras,
 }
 
 pub(crate) type ReceiveMap = ArrayVec<(PayloadType, CodecKind), MAX_PAYLOAD_TYPES>;
@@ -166,6 +188,7 @@ pub struct LegUpdate {
     pub(crate) remote_rtp: Option<SocketAddr>,
     pub(crate) remote_rtcp: Option<SocketAddr>,
     pub(crate) rtcp_mux: bool,
+    pub(crate) extras: LegExtras,
     pub(crate) receive: ReceiveMap,
     pub(crate) telephone_events: EventMap,
     /// Replaces the leg's, when the settings differ.
@@ -185,6 +208,7 @@ impl LegUpdate {
             remote_rtp: config.remote_rtp,
             remote_rtcp: config.remote_rtcp,
             rtcp_mux: config.rtcp_mux,
+            extras: config.extras,
             receive: receive_map(&config.receive)?,
             telephone_events: event_map(&config.telephone_events)?,
             send: SendSide::build(config.send)?,

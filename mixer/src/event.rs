@@ -4,6 +4,7 @@ use crate::LegKey;
 use crate::limits::{EVENT_QUEUE, EVENTS_FOR_LEVELS};
 use rtp_media::codec::CodecKind;
 use rtp_media::jitter::JitterStats;
+use rtp_media::quality::Estimate;
 use rtp_media::session::StreamStats;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
@@ -78,6 +79,8 @@ pub struct LegStats {
     pub stream: StreamStats,
     /// Jitter buffer: delay, late and concealed frames.
     pub jitter_buffer: JitterStats,
+    /// How good what the leg sends is, by the E-model (ITU-T G.107); no RTCP is needed for it.
+    pub quality: Estimate,
     /// Loudness of what the leg sends now, in dB of full scale; −127 is silence.
     pub level_dbov: f32,
     /// Gain that the loudness normalisation applies, in dB.

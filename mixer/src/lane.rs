@@ -9,6 +9,7 @@
 use crate::command::CodecSettings;
 use crate::limits::{DTX_INTERVAL_TICKS, MAX_SENT_PAYLOAD};
 use rtp_media::codec::opus::{OpusConfig, toc};
+use rtp_media::comfort_noise;
 use rtp_media::codec::{AudioEncoder, CodecError, CodecKind, Encoder};
 
 /// Most ticks in a packet (60 ms).
@@ -26,6 +27,8 @@ const RECENT_TICKS: usize = 2;
 pub(crate) struct Packet {
     bytes: [u8; MAX_SENT_PAYLOAD],
     length: usize,
+    /// It is comfort noise, and goes under that payload type.
+    pub(crate) noise: bool,
 }
 
 impl Packet {
@@ -42,6 +45,8 @@ pub(crate) struct Lane {
     caches_silence: bool,
     /// Silence may stay unsent.
     dtx: bool,
+    /// What is sent of it is comfort noise.
+    noise: bool,
     /// Samples of a tick at the codec's rate.
     tick_samples: usize,
     pcm: Box<[f32]>,
@@ -64,12 +69,14 @@ impl Lane {
         let empty = || Packet {
             bytes: [0; MAX_SENT_PAYLOAD],
             length: 0,
+            noise: false,
         };
         let mut lane = Self {
             encoder,
             packet_ms: 20,
             caches_silence: false,
             dtx: false,
+            noise: false,
             tick_samples,
             pcm: vec![0.0; tick_samples * MAX_TICKS].into(),
             written: 0,
@@ -102,8 +109,9 @@ impl Lane {
 
     fn take_settings(&mut self, settings: &CodecSettings) {
         self.packet_ms = settings.packet_ms();
-        self.caches_silence = settings.kind == CodecKind::Opus && !settings.cbr;
-        self.dtx = self.caches_silence && settings.dtx;
+        self.noise = settings.sends_noise();
+        self.caches_silence = self.noise || (settings.kind == CodecKind::Opus && !settings.cbr);
+        self.dtx = self.noise || (self.caches_silence && settings.dtx);
     }
 
     /// Nobody listens: the next feed starts from a reset encoder.
@@ -220,7 +228,7 @@ impl Lane {
                 break;
             };
             match self.encoder.encode(pcm, &mut slot.bytes) {
-                Ok(length) => slot.length = length,
+                Ok(length) => (slot.length, slot.noise) = (length, false),
                 // Can't happen with frame sizes of our own making; a listener then misses one packet.
                 Err(_) => break,
             }
@@ -238,12 +246,29 @@ impl Lane {
             return;
         }
         self.unsent = span as u32;
+        if self.noise {
+            self.emit_noise();
+            return;
+        }
         let samples = usize::from(self.packet_ms) * 48;
         let packets = if self.packet_ms == 10 { 2 } else { 1 };
         for slot in self.packets.iter_mut().take(packets) {
             slot.length = toc::write_silence(samples, &mut slot.bytes).unwrap_or(0);
+            slot.noise = false;
         }
         self.count = packets;
+    }
+
+    /// The room's silence has no background: its noise is as soft as can be told (RFC 3389 §3.1).
+    fn emit_noise(&mut self) {
+        let payload = comfort_noise::payload(comfort_noise::SILENT);
+        if let Some(slot) = self.packets.first_mut()
+            && let Some(place) = slot.bytes.first_chunk_mut()
+        {
+            *place = payload;
+            (slot.length, slot.noise) = (payload.len(), true);
+            self.count = 1;
+        }
     }
 
     fn set_prediction(&mut self, on: bool) {

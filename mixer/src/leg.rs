@@ -4,9 +4,9 @@
 //! re-negotiated. Deliberately absent: who hears whom (`room`).
 
 use crate::MixerError;
-use crate::command::{Direction, EventMap, LegConfig, LegKey, LegUpdate, ReceiveMap, event_map, receive_map};
+use crate::command::{CodecSettings, Direction, EventMap, LegConfig, LegExtras, LegKey, LegUpdate, ReceiveMap, event_map, receive_map};
 use crate::event::{EventQueue, LegStats, MediaEvent};
-use crate::limits::MAX_PACKETS_PER_TICK;
+use crate::limits::{MAX_PACKETS_PER_TICK, TICK};
 use crate::loudness::{Activity, Audible, Normaliser, SILENCE_DB};
 use crate::room::Port;
 use crate::send::{MediaClock, Role, SendSide};
@@ -16,6 +16,8 @@ use crate::stream::Stream;
 use rtp_media::codec::CodecKind;
 use rtp_media::demux::{PacketClass, classify};
 use rtp_media::latch::{Decision, Latch, PayloadTypes};
+use rtp_media::quality::{Estimate, Observation};
+use rtp_media::rtcp::xr::VoipMetrics;
 use rtp_media::rtp::RtpPacket;
 use rtp_media::rtp::extension::AudioLevel;
 use rtp_media::session::{RtpSession, Verdict};
@@ -38,7 +40,7 @@ pub struct Leg {
     pub(crate) direction: Direction,
     /// Built as a source: receive-only then doesn't mean hold.
     source_only: bool,
-    level_extension: Option<u8>,
+    pub(crate) extras: LegExtras,
     pub(crate) muted: bool,
     pub(crate) activity: Activity,
     pub(crate) audible: Audible,
@@ -71,7 +73,7 @@ impl Leg {
         let session = RtpSession::new(session, config.seed, now);
         let send = SendSide::build(config.send)?;
         let clock = MediaClock::new(session.initial_timestamp(), send.tick_clock());
-        let mut latch = Latch::new(config.remote_rtp, known(&receive, &events));
+        let mut latch = Latch::new(config.remote_rtp, known(&receive, &events, &send.settings));
         latch.signal_rtcp(config.remote_rtcp);
         Ok(Box::new(Self {
             key: config.key,
@@ -92,7 +94,7 @@ impl Leg {
             event_receiver: Receiver::new(),
             direction: config.direction,
             source_only: config.direction == Direction::RecvOnly,
-            level_extension: config.audio_level_extension,
+            extras: config.extras,
             muted: false,
             activity: Activity::new(),
             audible: Audible::No,
@@ -197,11 +199,15 @@ impl Leg {
             self.source.no_audio(seq);
             return;
         }
+        if self.send.settings.comfort_noise == Some(payload_type) {
+            self.source.comfort_noise(seq, packet.payload(), arrival);
+            return;
+        }
         if !self.heard() && !self.muted {
             return;
         }
         let Some(kind) = kind else { return };
-        let level = self.level_extension.and_then(|id| {
+        let level = self.extras.audio_level.and_then(|id| {
             packet
                 .extension_elements()
                 .find(id)
@@ -355,12 +361,13 @@ impl Leg {
         }
         self.direction = update.direction;
         self.stream.rtcp_mux = update.rtcp_mux;
+        self.extras = update.extras;
         std::mem::swap(&mut self.receive, &mut update.receive);
         std::mem::swap(&mut self.events, &mut update.telephone_events);
         self.source.renegotiate(&self.receive, &mut update.decoders);
         self.stream
             .latch
-            .signal(update.remote_rtp, known(&self.receive, &self.events));
+            .signal(update.remote_rtp, known(&self.receive, &self.events, &update.send.settings));
         self.stream.latch.signal_rtcp(update.remote_rtcp);
         self.send.settings != update.send.settings
     }
@@ -379,8 +386,28 @@ impl Leg {
         self.silent_told = false;
     }
 
+    /// How good the leg's own stream is, and the block to tell it with.
+    fn quality(&self) -> (Estimate, Option<VoipMetrics>) {
+        let (stream, jitter) = (self.stream.session.stats(), self.source.jitter_stats());
+        let observation = Observation {
+            stream: &stream,
+            jitter: &jitter,
+            codec: self.source.kind().unwrap_or(self.send.settings.kind),
+            processing: TICK,
+            level_dbov: (self.score.level_db() > SILENCE_DB).then(|| self.score.level_db()),
+        };
+        (observation.estimate(), observation.voip_metrics())
+    }
+
+    /// Puts the metrics beside the report that is due.
+    pub(crate) fn prepare_metrics(&mut self) {
+        let (_, metrics) = self.quality();
+        self.stream.session.report_quality(metrics);
+    }
+
     pub(crate) fn stats(&self) -> LegStats {
         LegStats {
+            quality: self.quality().0,
             receive_codec: self.source.kind(),
             send_codec: self.send.settings.kind,
             stream: self.stream.session.stats(),
@@ -404,10 +431,11 @@ impl Leg {
     }
 }
 
-fn known(receive: &ReceiveMap, events: &EventMap) -> PayloadTypes {
+fn known(receive: &ReceiveMap, events: &EventMap, send: &CodecSettings) -> PayloadTypes {
     receive
         .iter()
         .map(|(pt, _)| *pt)
         .chain(events.iter().map(|(pt, _)| *pt))
+        .chain(send.comfort_noise)
         .collect()
 }

@@ -36,8 +36,8 @@ pub const MAX_PACKETS_PER_TICK: u32 = 128;
 /// 60 ms has 480.
 pub const MAX_SENT_PAYLOAD: usize = 1_300;
 
-/// Room for an RTP header with a full CSRC list.
-pub const MAX_HEADER: usize = 12 + 4 * MAX_TALKERS;
+/// Room for an RTP header with a full CSRC list and the level of each in an extension.
+pub const MAX_HEADER: usize = 12 + 4 * MAX_TALKERS + 4 + 16;
 
 /// Longest time that silence may be left unsent with discontinued transmission: phones and NATs must not time out.
 pub const DTX_INTERVAL_TICKS: u32 = 20;

@@ -21,6 +21,7 @@ pub(crate) struct ClassKey {
     dtx: bool,
     fec: bool,
     max_bandwidth: Bandwidth,
+    comfort_noise: bool,
     expected_loss: u8,
 }
 
@@ -41,6 +42,7 @@ impl ClassKey {
             } else {
                 Bandwidth::Fullband
             },
+            comfort_noise: settings.sends_noise(),
             expected_loss: if opus && settings.fec { expected_loss } else { 0 },
         }
     }

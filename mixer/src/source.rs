@@ -14,6 +14,8 @@ use crate::mix::Frame;
 use crate::resample::Upsampler;
 use crate::send::factor;
 use arrayvec::ArrayVec;
+use rtp_media::comfort_noise::NoiseGenerator;
+use rtp_media::limits::MAX_NOISE;
 use rtp_media::codec::opus::toc::{Hint, MAX_PACKET_SAMPLES};
 use rtp_media::codec::{AudioDecoder, CodecKind, Decoder};
 use rtp_media::jitter::{Arrival, Inserted, JitterBuffer, JitterConfig, JitterStats, Pull};
@@ -88,6 +90,9 @@ pub(crate) struct Source {
     up8: Upsampler,
     up16: Upsampler,
     rested: bool,
+    noise: NoiseGenerator,
+    /// When noise was last described; until the next frame it stands for silence.
+    noise_since: Option<Instant>,
     /// The tick at 48 kHz, when `level_db` says that there is something in it.
     pub(crate) pcm: Box<Frame>,
 }
@@ -119,6 +124,8 @@ impl Source {
             up8: Upsampler::new(6),
             up16: Upsampler::new(3),
             rested: true,
+            noise: NoiseGenerator::default(),
+            noise_since: None,
             pcm: Box::new([0.0; TICK_SAMPLES]),
         }
     }
@@ -147,6 +154,14 @@ impl Source {
         self.empty();
         if new_source && let Some(decoder) = self.kind.and_then(|kind| self.set.get(kind)) {
             decoder.reset();
+        }
+    }
+
+    /// A packet that says what the sender's silence sounds like (RFC 3389).
+    pub(crate) fn comfort_noise(&mut self, seq: SeqExt, payload: &[u8], arrival: Instant) {
+        self.jitter.skip(seq);
+        if self.noise.describe(payload) {
+            self.noise_since = Some(arrival);
         }
     }
 
@@ -229,6 +244,7 @@ impl Source {
         let needed = u32::try_from(missing).unwrap_or(0).div_ceil(ratio);
         match self.jitter.pull(now, needed) {
             Pull::Frame(frame) => {
+                self.noise_since = None;
                 self.played.frame(decoder, kind, &frame, threshold_db);
                 true
             }
@@ -240,7 +256,13 @@ impl Source {
                 self.played.hold(decoder, kind, missing);
                 false
             }
-            Pull::Silence => false,
+            Pull::Silence => {
+                let fresh = |since| now.saturating_duration_since(since) < MAX_NOISE;
+                if self.noise_since.is_some_and(fresh) {
+                    self.played.noise(&mut self.noise, missing);
+                }
+                false
+            }
         }
     }
 
@@ -276,6 +298,7 @@ impl Source {
     }
 
     fn empty(&mut self) {
+        self.noise_since = None;
         self.played.filled = 0;
         self.played.sounding = 0;
         self.played.blend = 0;
@@ -385,6 +408,16 @@ impl Played {
             self.scratch.get(..samples).unwrap_or(&[]),
         );
         self.sounding = self.filled;
+    }
+
+    /// What the sender's silence sounds like.
+    fn noise(&mut self, noise: &mut NoiseGenerator, missing: usize) {
+        let samples = missing.min(FIFO - self.filled);
+        if let Some(place) = self.fifo.get_mut(self.filled..self.filled + samples) {
+            noise.fill(place);
+            self.filled += samples;
+            self.sounding = self.filled;
+        }
     }
 
     /// Silence up to the end of the tick.

@@ -9,7 +9,7 @@ use crate::limits::{MAX_DIGIT, MAX_HEADER, MAX_SENT_PAYLOAD, TICK};
 use crate::room::Outbox;
 use crate::send::MediaClock;
 use rtp_media::latch::Latch;
-use rtp_media::rtp::write_header;
+use rtp_media::rtp::{write_header, write_header_with};
 use rtp_media::session::RtpSession;
 use rtp_media::telephone_event::{Event, Sender};
 use rtp_media::units::{NtpTime, PayloadType, SampleRate, Ssrc};
@@ -37,9 +37,12 @@ pub(crate) struct Batch<'a> {
     pub(crate) tick: u64,
     pub(crate) span: u64,
     pub(crate) payload_type: PayloadType,
+    pub(crate) comfort_noise: Option<PayloadType>,
     /// RTP clock ticks in a tick.
     pub(crate) tick_clock: u32,
     pub(crate) csrcs: &'a [Ssrc],
+    /// Levels of the CSRCs in their order, and the identifier to tell them under (RFC 6465).
+    pub(crate) levels: Option<(u8, &'a [u8])>,
 }
 
 impl Stream {
@@ -64,14 +67,23 @@ impl Stream {
         }
         let step = batch.tick_clock / u32::try_from(batch.packets.len().max(1)).unwrap_or(1);
         for (index, packet) in batch.packets.iter().enumerate() {
-            // RFC 3551 §4.1: the marker says that a talk spurt begins, here after anything unsent.
-            let marker = index == 0 && self.sent_until != Some(first);
+            let payload_type = match batch.comfort_noise {
+                Some(noise) if packet.noise => noise,
+                _ => batch.payload_type,
+            };
+            // RFC 3551 §4.1: the marker says that a talk spurt begins, here after anything unsent; never on comfort
+            // noise (RFC 3389 §4).
+            let marker = index == 0 && self.sent_until != Some(first) && !packet.noise;
             let offset = step * u32::try_from(index).unwrap_or(0);
             let timestamp = self.clock.at(first).plus(offset);
             let header = self
                 .session
-                .next_header(marker, batch.payload_type, timestamp, batch.csrcs);
-            let Ok(length) = write_header(buffer, &header) else {
+                .next_header(marker, payload_type, timestamp, batch.csrcs);
+            let written = match batch.levels {
+                Some((id, levels)) => write_header_with(buffer, &header, id, levels),
+                None => write_header(buffer, &header),
+            };
+            let Ok(length) = written else {
                 return;
             };
             let payload = packet.payload();

@@ -13,12 +13,14 @@
 //! anything of SIP or SDP.
 
 pub mod codec;
+pub mod comfort_noise;
 pub mod demux;
 pub mod error;
 pub mod jitter;
 pub mod latch;
 pub mod limits;
 pub mod pcap;
+pub mod quality;
 pub mod rtcp;
 pub mod rtp;
 pub mod session;

@@ -24,6 +24,16 @@ pub const MAX_CONCEALMENT: Duration = Duration::from_millis(100);
 /// restart their timestamp on hold.
 pub const TIMELINE_BREAK: Duration = Duration::from_millis(1000);
 
+/// Good packets in a row that end a burst of loss (RFC 3611 §4.7.2 recommends 16).
+pub const GMIN: u64 = 16;
+
+/// Reflection coefficients of comfort noise that are used (RFC 3389 §3.2 sets no bound; senders have ten).
+pub const MAX_NOISE_ORDER: usize = 12;
+
+/// How long comfort noise goes on without a further packet: a peer that is gone must not hiss for ever, and one that
+/// describes its silence once only is heard that long.
+pub const MAX_NOISE: Duration = Duration::from_secs(30);
+
 /// Sequence numbers skipped that still count as loss (RFC 3550 A.1 `MAX_DROPOUT`): a minute at 20 ms.
 pub const MAX_DROPOUT: u16 = 3000;
 

@@ -103,7 +103,7 @@ fn leg(key: u32, kind: CodecKind, pt: u8, remote: SocketAddr) -> Box<Leg> {
         remote_rtp: Some(remote),
         remote_rtcp: None,
         rtcp_mux: false,
-        audio_level_extension: None,
+        extras: mixer::LegExtras::default(),
         seed: [key as u8; 32],
     };
     Leg::build(config, Instant::now()).unwrap()

@@ -86,6 +86,8 @@ pub struct Room {
     /// Places of the legs that are mixed in this tick.
     talkers: Vec<usize>,
     csrcs: ArrayVec<Ssrc, MAX_TALKERS>,
+    /// Their levels, as RFC 6465 tells them.
+    levels: ArrayVec<u8, MAX_TALKERS>,
     buffer: Box<[u8; PACKET_BUFFER]>,
 }
 
@@ -141,6 +143,7 @@ impl Room {
             },
             talkers: Vec::with_capacity(config.max_legs),
             csrcs: ArrayVec::new(),
+            levels: ArrayVec::new(),
             buffer: Box::new([0; PACKET_BUFFER]),
         }
     }

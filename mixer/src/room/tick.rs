@@ -4,13 +4,14 @@
 //! report. Its cost follows the talkers; a listener costs a header and a send.
 
 use super::{Low, Outbox, Room, SharedMix};
-use crate::limits::{TICK, TICK_SAMPLES};
+use crate::limits::{MAX_TALKERS, TICK, TICK_SAMPLES};
 use crate::mix;
 use crate::send::{Role, factor};
 use crate::stream::Batch;
 use crate::{Leg, MediaEvent};
 use arrayvec::ArrayVec;
 use rtp_media::codec::CodecKind;
+use rtp_media::rtp::extension::AudioLevel;
 use rtp_media::units::{NtpTime, Ssrc};
 use std::time::Instant;
 
@@ -76,6 +77,7 @@ impl Room {
     /// Normalises and sums the talkers, and notes who they are; whether a tone is in it too.
     fn sum_up(&mut self) -> bool {
         self.csrcs.clear();
+        self.levels.clear();
         self.sum.fill(0.0);
         for &at in &self.talkers {
             let Some(leg) = self.legs.get_mut(at) else {
@@ -88,6 +90,9 @@ impl Room {
             mix::add(&mut self.sum, &leg.source.pcm);
             if let Some(ssrc) = leg.remote_ssrc {
                 let _ = self.csrcs.try_push(ssrc);
+                // As it is in the mix: RFC 6465 §3 has no flag for voice.
+                let level = leg.level_db + leg.normaliser.gain_db();
+                let _ = self.levels.try_push(AudioLevel::byte(level, false));
             }
         }
         self.announcer.add_to(&mut self.sum)
@@ -190,7 +195,8 @@ impl Room {
     }
 
     fn send(&mut self, now: Instant, wall: NtpTime, out: &mut dyn Outbox) {
-        let mut without: ArrayVec<Ssrc, { crate::limits::MAX_TALKERS }> = ArrayVec::new();
+        let mut without: ArrayVec<Ssrc, MAX_TALKERS> = ArrayVec::new();
+        let mut levels_without: ArrayVec<u8, MAX_TALKERS> = ArrayVec::new();
         for leg in &mut self.legs {
             let Leg {
                 stream,
@@ -198,6 +204,7 @@ impl Room {
                 direction,
                 mixed,
                 remote_ssrc,
+                extras,
                 ..
             } = &mut **leg;
             if direction.sends() {
@@ -208,17 +215,17 @@ impl Room {
                         .and_then(|id| self.classes.get(id))
                         .map(|class| &class.lane),
                 };
-                let csrcs = if *mixed {
+                let (csrcs, levels) = if *mixed {
                     without.clear();
-                    without.extend(
-                        self.csrcs
-                            .iter()
-                            .copied()
-                            .filter(|ssrc| Some(*ssrc) != *remote_ssrc),
-                    );
-                    &without
+                    levels_without.clear();
+                    let others = self.csrcs.iter().zip(&self.levels);
+                    for (ssrc, level) in others.filter(|(ssrc, _)| Some(**ssrc) != *remote_ssrc) {
+                        without.push(*ssrc);
+                        levels_without.push(*level);
+                    }
+                    (&without, &levels_without)
                 } else {
-                    &self.csrcs
+                    (&self.csrcs, &self.levels)
                 };
                 if let Some(lane) = lane {
                     let batch = Batch {
@@ -228,11 +235,16 @@ impl Room {
                         payload_type: send.settings.payload_type,
                         tick_clock: send.settings.kind.rtp_clock_rate().hertz() / 50,
                         csrcs,
+                        comfort_noise: send.settings.comfort_noise,
+                        levels: extras.mixer_levels.map(|id| (id, &levels[..])),
                     };
                     stream.send_packets(&batch, now, &mut self.buffer, out);
                 }
             }
-            stream.report(now, wall, &mut self.buffer[..], out);
+            if leg.extras.voip_metrics && leg.stream.session.report_due(now) {
+                leg.prepare_metrics();
+            }
+            leg.stream.report(now, wall, &mut self.buffer[..], out);
         }
     }
 

@@ -50,7 +50,7 @@ pub fn leg_config(key: u32, kind: CodecKind) -> LegConfig {
         remote_rtp: Some(address(key)),
         remote_rtcp: None,
         rtcp_mux: true,
-        audio_level_extension: None,
+        extras: mixer::LegExtras::default(),
         seed: [(key % 251) as u8; 32],
     }
 }
@@ -64,6 +64,7 @@ pub fn update_config(config: &LegConfig, direction: Direction) -> LegUpdateConfi
         remote_rtp: config.remote_rtp,
         remote_rtcp: config.remote_rtcp,
         rtcp_mux: config.rtcp_mux,
+        extras: config.extras,
     }
 }
 

@@ -34,6 +34,7 @@ mod tests;
 use std::time::{Duration, Instant};
 
 use crate::limits::{JITTER_SLOTS, MAX_DELAY, MAX_PAYLOAD, TIMELINE_BREAK};
+use crate::quality::Bursts;
 use crate::units::{RtpTimestamp, SampleRate, SeqExt};
 use delay::Delay;
 use playout::Playout;
@@ -162,6 +163,10 @@ pub struct JitterStats {
     pub dropped: u64,
     /// Frames given out with `shorten`.
     pub shortened: u64,
+    /// What was there in its time and what not, in bursts and gaps.
+    pub bursts: Bursts,
+    /// Time that the last frame played for.
+    pub packet: Duration,
 }
 
 /// Orders frames in time.
@@ -268,6 +273,7 @@ impl JitterBuffer {
             delay: micros(self.smoothed),
             target: micros(self.target()),
             queued: micros(self.config.clock.micros(self.span())),
+            packet: self.config.clock.duration(u64::from(self.play.duration())),
             ..self.stats
         }
     }
@@ -316,7 +322,9 @@ impl JitterBuffer {
             self.play.pass(&front);
         }
         if let Some(next) = self.play.next().filter(|next| *next < oldest) {
-            self.stats.lost += oldest.0 - next.0 - self.play.skipped_before(oldest);
+            let lost = oldest.0 - next.0 - self.play.skipped_before(oldest);
+            self.stats.lost += lost;
+            self.stats.bursts.missing(lost);
             self.play.skip_to(oldest);
         }
     }

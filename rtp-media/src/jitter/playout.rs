@@ -144,6 +144,10 @@ impl Playout {
         }
     }
 
+    pub const fn duration(&self) -> u32 {
+        self.duration
+    }
+
     /// The packet of this number carries no audio. What lies before the first frame, or further ahead than the ring
     /// holds, is nothing to remember.
     pub fn skip(&mut self, seq: SeqExt) {
@@ -304,6 +308,11 @@ impl JitterBuffer {
     fn drop_front(&mut self, front: &Slot) {
         self.ring.take(front.seq);
         self.stats.dropped += 1;
+        if front.silent {
+            self.stats.bursts.good();
+        } else {
+            self.stats.bursts.missing(1);
+        }
         self.play.pass(front);
     }
 
@@ -363,6 +372,7 @@ impl JitterBuffer {
         // A remainder of a few samples is rounding, nothing to conceal.
         if too_long || gap < i64::from(self.play.duration / 16).max(1) {
             self.stats.lost += missing;
+            self.stats.bursts.missing(missing);
             self.play.lose(missing);
             self.play.skip_to(front.seq);
             self.play.cursor = front.ts;
@@ -383,6 +393,7 @@ impl JitterBuffer {
         }
         self.play.cursor += i64::from(duration);
         self.stats.lost += 1;
+        self.stats.bursts.missing(1);
         self.play.lose(1);
         self.conceal(duration);
         Some(Step::Lost {
@@ -453,6 +464,7 @@ impl JitterBuffer {
         play.silent = slot.silent;
         play.loss -= play.loss / 64;
         self.stats.played += 1;
+        self.stats.bursts.good();
         Pull::Frame(Frame {
             seq,
             timestamp: RtpTimestamp(slot.ts as u32),

@@ -9,6 +9,7 @@
 
 pub mod schedule;
 pub mod write;
+pub mod xr;
 
 use crate::error::Fault;
 use crate::units::{NtpTime, RtpTimestamp, Ssrc};
@@ -175,6 +176,13 @@ pub enum RtcpPacket<'a> {
         /// Feedback control information.
         data: &'a [u8],
     },
+    /// XR (RFC 3611).
+    ExtendedReport {
+        /// Who reports.
+        ssrc: Ssrc,
+        /// Its blocks.
+        blocks: xr::XrBlocks<'a>,
+    },
     /// Another type.
     Unknown {
         /// Its number.
@@ -226,6 +234,10 @@ impl<'a> RtcpPacket<'a> {
                 media: reader.ssrc()?,
                 data: reader.0,
             },
+            xr::EXTENDED_REPORT => Self::ExtendedReport {
+                ssrc: reader.ssrc()?,
+                blocks: xr::XrBlocks { rest: reader.0 },
+            },
             _ => Self::Unknown { packet_type, body },
         })
     }
@@ -234,9 +246,10 @@ impl<'a> RtcpPacket<'a> {
     #[must_use]
     pub const fn sender(&self) -> Option<Ssrc> {
         match self {
-            Self::SenderReport { ssrc, .. } | Self::ReceiverReport { ssrc, .. } | Self::App { ssrc, .. } => {
-                Some(*ssrc)
-            }
+            Self::SenderReport { ssrc, .. }
+            | Self::ReceiverReport { ssrc, .. }
+            | Self::App { ssrc, .. }
+            | Self::ExtendedReport { ssrc, .. } => Some(*ssrc),
             Self::Feedback { sender, .. } => Some(*sender),
             Self::SourceDescription(_) | Self::Bye(_) | Self::Unknown { .. } => None,
         }

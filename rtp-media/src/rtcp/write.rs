@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: padding and encryption prefixes, which only SRTCP or the receiver's block ciphers would need.
 
+use super::xr::{EXTENDED_REPORT, VoipMetrics};
 use super::{BYE, CNAME, RECEIVER_REPORT, ReportBlock, RtcpError, SDES, SENDER_REPORT, SenderInfo};
 use crate::limits::{MAX_REPORT_BLOCKS, MAX_SDES_TEXT};
 use crate::units::Ssrc;
@@ -75,6 +76,17 @@ impl<'b> RtcpWriter<'b> {
             writer.text(cname)?;
             // The zero byte that ends the items; filling up adds the rest.
             writer.bytes(&[0])
+        })
+    }
+
+    /// Appends an XR with VoIP metrics (RFC 3611 §4.7).
+    ///
+    /// # Errors
+    /// [`RtcpError::NoSpace`]; nothing is appended then.
+    pub fn voip_metrics(&mut self, ssrc: Ssrc, metrics: &VoipMetrics) -> Result<(), RtcpError> {
+        self.packet(EXTENDED_REPORT, 0, |writer| {
+            writer.word(ssrc.0)?;
+            writer.bytes(&metrics.to_bytes())
         })
     }
 

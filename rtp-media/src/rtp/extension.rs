@@ -1,10 +1,10 @@
 //! RTP header extension elements (RFC 8285) and the audio level in them (RFC 6464).
 //!
-//! Reading only: we send no extension yet. Deliberately absent: the mapping of ids to names, which SDP negotiates
+//! Here is the reading; [`super::write_header_with`] writes one element. Deliberately absent: the mapping of ids to names, which SDP negotiates
 //! (`a=extmap`), and which the caller holds.
 
 /// Profile number of one-byte elements (RFC 8285 §4.2).
-const ONE_BYTE: u16 = 0xbede;
+pub(crate) const ONE_BYTE: u16 = 0xbede;
 /// Profile number of two-byte elements without its low four "appbits" (RFC 8285 §4.3).
 const TWO_BYTE: u16 = 0x1000;
 
@@ -113,6 +113,13 @@ impl AudioLevel {
             }),
             _ => None,
         }
+    }
+
+    /// The element's data for a level in dB of full scale.
+    #[must_use]
+    pub fn byte(level_db: f32, voice: bool) -> u8 {
+        // A float-to-integer `as` saturates, and takes NaN to 0.
+        u8::from(voice) << 7 | (-level_db).round().clamp(0.0, 127.0) as u8
     }
 }
 

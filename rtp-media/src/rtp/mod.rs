@@ -12,7 +12,7 @@ use rtp_rs::{RtpReader, RtpReaderError};
 
 use crate::error::Fault;
 use crate::limits::MAX_CSRCS;
-use crate::rtp::extension::Elements;
+use crate::rtp::extension::{Elements, ONE_BYTE};
 use crate::units::{PayloadType, RtpTimestamp, Ssrc};
 
 /// Bytes of a header without CSRC entries.
@@ -206,6 +206,39 @@ pub fn write_header(buffer: &mut [u8], header: &RtpHeader<'_>) -> Result<usize, 
     Ok(need)
 }
 
+/// As [`write_header`], with one element of the one-byte form behind it (RFC 8285 §4.2): `id` is 1 to 14, `data` 1 to
+/// 16 bytes. Nothing is added for other ids and lengths.
+///
+/// # Errors
+/// As for [`write_header`].
+pub fn write_header_with(
+    buffer: &mut [u8],
+    header: &RtpHeader<'_>,
+    id: u8,
+    data: &[u8],
+) -> Result<usize, RtpError> {
+    let start = write_header(buffer, header)?;
+    if !(1..=14).contains(&id) || !(1..=16).contains(&data.len()) {
+        return Ok(start);
+    }
+    let words = (1 + data.len()).div_ceil(4);
+    let need = start + 4 + 4 * words;
+    let have = buffer.len();
+    let out = buffer
+        .get_mut(start..need)
+        .ok_or(RtpError::NoSpace { need, have })?;
+    out.fill(0);
+    let [high, low] = ONE_BYTE.to_be_bytes();
+    let heading = [high, low, 0, words as u8, id << 4 | (data.len() - 1) as u8];
+    for (place, byte) in out.iter_mut().zip(heading.iter().chain(data)) {
+        *place = *byte;
+    }
+    if let Some(first) = buffer.first_mut() {
+        *first |= 0x10;
+    }
+    Ok(need)
+}
+
 /// Pads the packet of `length` bytes at the start of `buffer` to a multiple of `multiple` bytes (1 to 255) and returns
 /// its new length (RFC 3550 §5.1: the last byte counts the padding, itself included).
 ///
@@ -260,6 +293,25 @@ mod tests {
                 0x81, 0xe0, 0xff, 0xff, 0xde, 0xad, 0xbe, 0xef, 1, 2, 3, 4, 0, 0, 0, 7
             ]
         );
+    }
+
+    #[test]
+    fn an_element_is_read_as_it_was_written() {
+        for length in 1..=16_u8 {
+            let data: Vec<u8> = (1..=length).collect();
+            let mut buffer = [0xaa; 128];
+            let at = write_header_with(&mut buffer, &header(&[Ssrc(7)]), 3, &data).unwrap();
+            assert_eq!(at % 4, 0);
+            let packet = RtpPacket::parse(&buffer[..at + 2]).unwrap();
+            assert_eq!(packet.extension_elements().find(3), Some(&data[..]));
+            assert_eq!(packet.extension_elements().count(), 1);
+            assert_eq!((packet.payload(), packet.csrcs().count()), (&[0xaa, 0xaa][..], 1));
+        }
+        let plain = write_header(&mut [0; 64], &header(&[]));
+        for (id, data) in [(0, &[1_u8][..]), (15, &[1]), (3, &[]), (3, &[0; 17])] {
+            assert_eq!(write_header_with(&mut [0; 64], &header(&[]), id, data), plain);
+        }
+        assert!(write_header_with(&mut [0; 16], &header(&[]), 1, &[1]).is_err());
     }
 
     #[test]

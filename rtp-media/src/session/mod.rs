@@ -5,7 +5,7 @@
 //! goes on. An SSRC equal to ours makes us choose another one and say BYE for the old one (§8.2).
 //!
 //! Deliberately absent: sockets and addresses ([`crate::latch`]), reception of several sources at once (a conference
-//! leg has one), XR and feedback.
+//! leg has one), feedback; the metrics of an XR are made by [`crate::quality`], here they only travel.
 
 mod source;
 #[cfg(test)]
@@ -19,6 +19,7 @@ use rand_core::{Rng, SeedableRng};
 use crate::limits::{COLLISION_HOLD, MAX_SDES_TEXT, MIN_SEQUENTIAL};
 use crate::rtcp::schedule::Schedule;
 use crate::rtcp::write::RtcpWriter;
+use crate::rtcp::xr::{VoipMetrics, XrBlock, XrBlocks};
 use crate::rtcp::{ReportBlock, ReportBlocks, RtcpError, RtcpPacket, SenderInfo, parse_compound};
 use crate::rtp::{RtpHeader, RtpPacket};
 use crate::units::{
@@ -116,6 +117,8 @@ pub struct StreamStats {
     pub remote_jitter: Option<Duration>,
     /// Our packets that the peer lost in all.
     pub remote_lost: Option<i32>,
+    /// VoIP metrics that the peer reported about our stream (RFC 3611).
+    pub remote_quality: Option<VoipMetrics>,
     /// SSRC of the current source.
     pub remote_ssrc: Option<Ssrc>,
 }
@@ -173,6 +176,10 @@ pub struct RtpSession {
     about_us: Option<ReportBlock>,
     collision: Option<Instant>,
     farewell: Option<Ssrc>,
+    /// To go with the next report.
+    quality: Option<VoipMetrics>,
+    /// What the peer reported about us.
+    remote_quality: Option<VoipMetrics>,
 }
 
 impl RtpSession {
@@ -214,6 +221,8 @@ impl RtpSession {
             about_us: None,
             collision: None,
             farewell: None,
+            quality: None,
+            remote_quality: None,
         }
     }
 
@@ -292,6 +301,7 @@ impl RtpSession {
                 RtcpPacket::ReceiverReport { blocks, .. } => {
                     summary.report_on_us |= self.read_blocks(blocks, arrival);
                 }
+                RtcpPacket::ExtendedReport { blocks, .. } => self.read_metrics(blocks),
                 RtcpPacket::Bye(bye) => {
                     let current = self.remote_ssrc();
                     summary.bye |= current.is_some() && bye.sources().any(|ssrc| Some(ssrc) == current);
@@ -355,6 +365,17 @@ impl RtpSession {
         Some((self.schedule.next(), "RTCP report"))
     }
 
+    /// Whether a report is due: the moment for [`Self::report_quality`].
+    #[must_use]
+    pub fn report_due(&self, now: Instant) -> bool {
+        self.schedule.next() <= now
+    }
+
+    /// VoIP metrics for the next report, to a peer that asked for them (`a=rtcp-xr`).
+    pub const fn report_quality(&mut self, metrics: Option<VoipMetrics>) {
+        self.quality = metrics;
+    }
+
     /// Writes the report that is due into `buffer` (576 bytes suffice) and returns its length; `None` when nothing is
     /// due, or nothing fits.
     pub fn poll_rtcp(&mut self, now: Instant, wall: NtpTime, buffer: &mut [u8]) -> Option<usize> {
@@ -404,6 +425,7 @@ impl RtpSession {
             remote_fraction_lost: self.about_us.map(|block| f32::from(block.fraction_lost) / 256.0),
             remote_jitter: self.about_us.map(|block| clock.duration(u64::from(block.jitter))),
             remote_lost: self.about_us.map(|block| block.lost),
+            remote_quality: self.remote_quality,
             ..StreamStats::default()
         };
         if let Some(source) = &self.source {
@@ -471,6 +493,7 @@ impl RtpSession {
         self.sending.packets = 0;
         self.sending.bytes = 0;
         self.about_us = None;
+        self.remote_quality = None;
         if self.farewell.is_some() {
             self.schedule.hasten(now);
         }
@@ -495,6 +518,16 @@ impl RtpSession {
             self.rtt = Some(away.saturating_sub(from_short_ntp(block.delay_since_last_sr)));
         }
         true
+    }
+
+    fn read_metrics(&mut self, blocks: XrBlocks<'_>) {
+        for block in blocks {
+            if let XrBlock::VoipMetrics(metrics) = block
+                && metrics.ssrc == self.sending.ssrc
+            {
+                self.remote_quality = Some(metrics);
+            }
+        }
     }
 
     fn members(&self, now: Instant) -> u32 {
@@ -559,6 +592,9 @@ impl RtpSession {
             None => writer.receiver_report(ssrc, block.as_slice())?,
         }
         writer.cname(ssrc, &self.config.cname)?;
+        if let Some(metrics) = self.quality.take() {
+            writer.voip_metrics(ssrc, &metrics)?;
+        }
         if bye {
             writer.bye(&[ssrc], None)?;
         }

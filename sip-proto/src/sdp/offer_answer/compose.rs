@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::extras::ExtraLines;
 use super::local::{AudioFormat, LocalMedia};
 use crate::sdp::attributes::{Direction, RtpMap};
 use crate::sdp::crypto::Crypto;
@@ -21,6 +22,7 @@ pub(super) struct AudioSection<'a> {
     pub rtcp_mux: bool,
     /// Our keys.
     pub cryptos: &'a [Crypto],
+    pub extras: ExtraLines,
 }
 
 /// A description with these media; the caller puts in the true origin.
@@ -73,6 +75,15 @@ pub(super) fn audio(section: &AudioSection<'_>) -> MediaDescription {
         };
         describe(&mut formats, &mut attributes, &map, Some(events));
     }
+    if let Some(noise) = section.extras.comfort_noise {
+        let map = RtpMap {
+            payload_type: noise,
+            encoding: "CN".to_owned(),
+            clock_rate: 8_000,
+            channels: 1,
+        };
+        describe(&mut formats, &mut attributes, &map, None);
+    }
     let local = section.local;
     let mut put = |name: &str, value: Option<String>| {
         attributes.push(Attribute {
@@ -103,6 +114,7 @@ pub(super) fn audio(section: &AudioSection<'_>) -> MediaDescription {
     if let Some(mid) = section.mid {
         put("mid", Some(mid.to_owned()));
     }
+    attributes.extend(section.extras.attributes.iter().cloned());
     MediaDescription {
         media: "audio".to_owned(),
         port: local.rtp_port,

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::extras::LocalExtras;
 use crate::sdp::attributes::{Direction, RtpMap};
 
 /// A codec with its payload type and parameters.
@@ -118,6 +119,8 @@ pub struct LocalMedia {
     pub maxptime: Option<u8>,
     /// What this side wants: `SendOnly` or `Inactive` holds the peer.
     pub direction: Direction,
+    /// Levels, comfort noise, extended reports.
+    pub extras: LocalExtras,
     /// In answers: our order of codecs instead of the offerer's.
     pub prefer_local: bool,
     /// Whether the media is protected. Anything but `Off` needs a session with a seed for keys
@@ -145,6 +148,7 @@ impl LocalMedia {
             ptime: Some(20),
             maxptime: None,
             direction: Direction::SendRecv,
+            extras: LocalExtras::default(),
             prefer_local: true,
             srtp: SrtpPolicy::Off,
         }

@@ -17,6 +17,7 @@
 //! Deliberately absent: DTLS, ICE and BUNDLE (a `group` is never answered; `mid` is echoed), video and multicast.
 
 mod compose;
+mod extras;
 mod local;
 mod negotiated;
 mod payload_types;
@@ -24,6 +25,7 @@ mod protection;
 mod refusal;
 mod select;
 
+pub use extras::{LocalExtras, NegotiatedExtras};
 pub use local::{AudioFormat, LocalMedia, SrtpPolicy};
 pub use negotiated::{Negotiated, NegotiatedAudio, NegotiatedSrtp};
 pub use refusal::{AnswerError, OfferError, Refusal};
@@ -165,6 +167,10 @@ impl OfferAnswer {
             direction: local.direction,
             rtcp_mux: local.rtcp_mux,
             cryptos: &cryptos,
+            extras: extras::offered(
+                local,
+                self.established.as_deref().map(|before| &before.audio.extras),
+            ),
         });
         match media.get_mut(mline) {
             Some(line) => *line = audio,
@@ -356,6 +362,9 @@ fn answer_line(offer: &SessionDescription, local: &LocalMedia, agreed: &Agreed) 
         direction: agreed.audio.direction,
         rtcp_mux: agreed.audio.rtcp_mux,
         cryptos: ours.as_slice(),
+        extras: offered
+            .map(|line| extras::answered(offer, line, local, &agreed.audio.extras))
+            .unwrap_or_default(),
     })
 }
 

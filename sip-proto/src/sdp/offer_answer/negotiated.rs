@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::extras::NegotiatedExtras;
 use super::local::AudioFormat;
 use crate::sdp::attributes::Direction;
 use crate::sdp::crypto::{CryptoSuite, KeyMaterial};
@@ -71,6 +72,8 @@ pub struct NegotiatedAudio {
     pub direction: Direction,
     /// The peer's bound in bit/s for what we send, from `b=`.
     pub remote_bandwidth: Option<u64>,
+    /// Levels, comfort noise, extended reports.
+    pub extras: NegotiatedExtras,
     /// The peer's wishes for Opus; the defaults if `send` is not Opus.
     pub opus: OpusParams,
     /// SRTP, if the audio is protected.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use super::Offered;
+use super::extras::{self, NegotiatedExtras};
 use super::local::{AudioFormat, LocalMedia};
 use super::negotiated::NegotiatedAudio;
 use super::protection;
@@ -95,6 +96,7 @@ pub(super) fn from_answer(
     Ok(NegotiatedAudio {
         mid: line.mid().map(str::to_owned),
         srtp,
+        extras: extras::from_answer(line, answer, answered),
         ..assemble(answer, offered.mline, answered, connection, parts)
     })
 }
@@ -180,7 +182,10 @@ fn agree(
         ptime: local.ptime,
     };
     Ok(Agreed {
-        audio: assemble(offer, mline, line, connection, parts),
+        audio: NegotiatedAudio {
+            extras: extras::from_offer(offer, line, local),
+            ..assemble(offer, mline, line, connection, parts)
+        },
         crypto,
     })
 }
@@ -321,6 +326,7 @@ fn assemble(
         telephone_events: found.events,
         receive_events: found.receive_events,
         srtp: None,
+        extras: NegotiatedExtras::default(),
     }
 }
 
