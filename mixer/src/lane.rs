@@ -9,8 +9,8 @@
 use crate::command::CodecSettings;
 use crate::limits::{DTX_INTERVAL_TICKS, MAX_SENT_PAYLOAD};
 use rtp_media::codec::opus::{OpusConfig, toc};
-use rtp_media::comfort_noise;
 use rtp_media::codec::{AudioEncoder, CodecError, CodecKind, Encoder};
+use rtp_media::comfort_noise;
 
 /// Most ticks in a packet (60 ms).
 const MAX_TICKS: usize = 3;

@@ -4,7 +4,10 @@
 //! re-negotiated. Deliberately absent: who hears whom (`room`).
 
 use crate::MixerError;
-use crate::command::{CodecSettings, Direction, EventMap, LegConfig, LegExtras, LegKey, LegUpdate, ReceiveMap, event_map, receive_map};
+use crate::command::{
+    CodecSettings, Direction, EventMap, LegConfig, LegExtras, LegKey, LegUpdate, ReceiveMap, event_map,
+    receive_map,
+};
 use crate::event::{EventQueue, LegStats, MediaEvent};
 use crate::limits::{MAX_PACKETS_PER_TICK, TICK};
 use crate::loudness::{Activity, Audible, Normaliser, SILENCE_DB};
@@ -365,9 +368,10 @@ impl Leg {
         std::mem::swap(&mut self.receive, &mut update.receive);
         std::mem::swap(&mut self.events, &mut update.telephone_events);
         self.source.renegotiate(&self.receive, &mut update.decoders);
-        self.stream
-            .latch
-            .signal(update.remote_rtp, known(&self.receive, &self.events, &update.send.settings));
+        self.stream.latch.signal(
+            update.remote_rtp,
+            known(&self.receive, &self.events, &update.send.settings),
+        );
         self.stream.latch.signal_rtcp(update.remote_rtcp);
         self.send.settings != update.send.settings
     }
@@ -388,10 +392,9 @@ impl Leg {
 
     /// How good the leg's own stream is, and the block to tell it with.
     fn quality(&self) -> (Estimate, Option<VoipMetrics>) {
-        let (stream, jitter) = (self.stream.session.stats(), self.source.jitter_stats());
         let observation = Observation {
-            stream: &stream,
-            jitter: &jitter,
+            stream: self.stream.session.stats(),
+            jitter: self.source.jitter_stats(),
             codec: self.source.kind().unwrap_or(self.send.settings.kind),
             processing: TICK,
             level_dbov: (self.score.level_db() > SILENCE_DB).then(|| self.score.level_db()),

@@ -26,7 +26,8 @@ mod speaker;
 mod stream;
 
 pub use command::{
-    Announcement, CodecSettings, Command, Direction, LegConfig, LegExtras, LegKey, LegUpdate, LegUpdateConfig, Trash,
+    Announcement, CodecSettings, Command, Direction, LegConfig, LegExtras, LegKey, LegUpdate,
+    LegUpdateConfig, Trash,
 };
 pub use error::MixerError;
 pub use event::{LegStats, MediaEvent, RoomStats};

@@ -14,11 +14,11 @@ use crate::mix::Frame;
 use crate::resample::Upsampler;
 use crate::send::factor;
 use arrayvec::ArrayVec;
-use rtp_media::comfort_noise::NoiseGenerator;
-use rtp_media::limits::MAX_NOISE;
 use rtp_media::codec::opus::toc::{Hint, MAX_PACKET_SAMPLES};
 use rtp_media::codec::{AudioDecoder, CodecKind, Decoder};
+use rtp_media::comfort_noise::NoiseGenerator;
 use rtp_media::jitter::{Arrival, Inserted, JitterBuffer, JitterConfig, JitterStats, Pull};
+use rtp_media::limits::MAX_NOISE;
 use rtp_media::units::{PayloadType, SeqExt};
 use std::time::Instant;
 

@@ -130,6 +130,12 @@ impl Scene {
     fn join(&mut self, key: u32, kind: CodecKind, ptime_ms: u8) {
         let mut config = leg_config(key, kind);
         config.send.ptime_ms = ptime_ms;
+        config.send.comfort_noise = key.is_multiple_of(2).then(|| PayloadType::from_low_bits(13));
+        config.extras = mixer::LegExtras {
+            audio_level: Some(1),
+            mixer_levels: key.is_multiple_of(3).then_some(2),
+            voip_metrics: true,
+        };
         let leg = Leg::build(config.clone(), self.now).unwrap();
         self.command(Command::Add(leg));
         self.phones.push(Phone::new(config, self.now));

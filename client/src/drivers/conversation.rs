@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sip_proto::sdp::offer_answer::{AudioFormat, LocalMedia, SrtpPolicy};
+use sip_proto::sdp::offer_answer::{AudioFormat, LocalExtras, LocalMedia, SrtpPolicy};
 use sip_proto::uri::Uri;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -535,6 +535,11 @@ impl Conversation {
     fn bind_ports(&mut self) -> Result<(), MediaError> {
         let sockets = MediaSockets::bind(self.signalling.local().ip())?;
         let mut media = LocalMedia::new(sockets.address().ip(), sockets.address().port());
+        media.extras = LocalExtras {
+            send_level: true,
+            voip_metrics: true,
+            ..LocalExtras::default()
+        };
         media.formats = self.audio.codecs.iter().map(|codec| format_of(*codec)).collect();
         media.srtp = policy_of(self.audio.srtp);
         self.local_rtp = sockets.address();

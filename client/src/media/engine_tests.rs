@@ -39,6 +39,8 @@ fn parts(
         remote_rtp: Some(remote),
         remote_rtcp: Some(rtcp),
         rtcp_mux: false,
+        level: None,
+        voip_metrics: false,
         sending: true,
         receiving: true,
         srtp: None,

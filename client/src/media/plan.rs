@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use rtp_media::codec::CodecKind;
 use rtp_media::codec::opus::OpusConfig;
+use rtp_media::codec::opus::toc::Bandwidth;
 use rtp_media::latch::PayloadTypes;
 use rtp_media::srtp::{KeyChange, MasterKey, Suite};
 use rtp_media::units::{PayloadType, SampleRate};
@@ -39,6 +40,10 @@ pub struct StreamPlan {
     pub remote_rtcp: Option<SocketAddr>,
     /// RTCP on the RTP port.
     pub rtcp_mux: bool,
+    /// Identifier of the element that tells the level of what is sent (RFC 6464).
+    pub level: Option<u8>,
+    /// The peer wants VoIP metrics (RFC 3611).
+    pub voip_metrics: bool,
     /// Whether sound is sent.
     pub sending: bool,
     /// Whether sound is expected.
@@ -116,6 +121,13 @@ impl StreamPlan {
             ..OpusConfig::default()
         };
         opus.fec = audio.opus.useinbandfec;
+        opus.max_bandwidth = match audio.opus.maxplaybackrate.unwrap_or(48_000) {
+            0..=8_000 => Bandwidth::Narrowband,
+            8_001..=12_000 => Bandwidth::Mediumband,
+            12_001..=16_000 => Bandwidth::Wideband,
+            16_001..=24_000 => Bandwidth::SuperWideband,
+            _ => Bandwidth::Fullband,
+        };
         if let Some(most) = audio.opus.maxaveragebitrate {
             opus.bitrate = opus.bitrate.min(most.max(6_000));
         }
@@ -131,6 +143,8 @@ impl StreamPlan {
             remote_rtp: audio.remote_rtp,
             remote_rtcp: audio.remote_rtcp,
             rtcp_mux: audio.rtcp_mux,
+            level: audio.extras.send_level,
+            voip_metrics: audio.extras.voip_metrics,
             sending: enabled && matches!(audio.direction, Direction::SendRecv | Direction::SendOnly),
             receiving: enabled && matches!(audio.direction, Direction::SendRecv | Direction::RecvOnly),
             srtp,

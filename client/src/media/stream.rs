@@ -12,7 +12,9 @@ use rtp_media::codec::CodecKind;
 use rtp_media::demux::{PacketClass, classify};
 use rtp_media::jitter::JitterStats;
 use rtp_media::latch::{Decision, Latch};
-use rtp_media::rtp::{RtpPacket, write_header};
+use rtp_media::quality::{Estimate, Observation};
+use rtp_media::rtp::extension::AudioLevel;
+use rtp_media::rtp::{RtpPacket, write_header, write_header_with};
 use rtp_media::session::{RtpSession, SessionConfig, StreamStats, Verdict};
 use rtp_media::srtp::{SrtpChange, SrtpLink};
 use rtp_media::telephone_event;
@@ -22,7 +24,7 @@ use super::MediaError;
 use super::plan::{StreamKeys, StreamPlan};
 use super::receiver::Receiver;
 use super::transmitter::{Outgoing, Transmitter};
-use crate::limits::DATAGRAM_BYTES;
+use crate::limits::{DATAGRAM_BYTES, TICK};
 
 /// Which socket of the pair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +62,9 @@ pub trait Outbox {
 
 /// Share of lost packets (of 1) from which the Opus encoder is told about it.
 const LOSS_TOLD: f32 = 0.01;
+
+/// Level in dB of full scale over which sound counts as voice.
+const VOICE_DB: f32 = -50.0;
 
 /// One stream pair.
 #[derive(Debug)]
@@ -205,12 +210,15 @@ impl AudioStream {
             link: &mut self.link,
             out,
         };
+        let level = self.plan.level.map(|id| (id, level_of(frame)));
         self.transmitter.say(frame, &mut |packet: &Outgoing<'_>| {
             let mut bytes = [0_u8; DATAGRAM_BYTES];
             let header = session.next_header(packet.marker, packet.payload_type, packet.timestamp, &[]);
-            let Ok(length) = write_header(&mut bytes, &header) else {
-                return;
+            let written = match level {
+                Some((id, level)) => write_header_with(&mut bytes, &header, id, &[level]),
+                None => write_header(&mut bytes, &header),
             };
+            let Ok(length) = written else { return };
             let end = length + packet.payload.len();
             let (Some(to), Some(place)) = (destination, bytes.get_mut(length..end)) else {
                 return;
@@ -221,6 +229,10 @@ impl AudioStream {
                 session.sent(packet.payload.len(), packet.timestamp, now);
             }
         })?;
+        if self.plan.voip_metrics && self.session.report_due(now) {
+            let metrics = self.observe().voip_metrics();
+            self.session.report_quality(metrics);
+        }
         let mut report = [0_u8; DATAGRAM_BYTES];
         if let Some(length) = self.session.poll_rtcp(now, wall, &mut report) {
             self.send_rtcp(report.get(..length).unwrap_or_default(), out);
@@ -261,6 +273,21 @@ impl AudioStream {
         let mut stats = self.receiver.stats();
         stats.delay += self.receiver.decoded_delay();
         stats
+    }
+
+    /// How good what is heard is, by the E-model (ITU-T G.107).
+    pub fn quality(&self) -> Estimate {
+        self.observe().estimate()
+    }
+
+    fn observe(&self) -> Observation {
+        Observation {
+            stream: self.session.stats(),
+            jitter: self.receiver.stats(),
+            codec: self.receiver.kind(),
+            processing: self.receiver.decoded_delay() + TICK,
+            level_dbov: None,
+        }
     }
 
     /// Codec that is sent.
@@ -391,6 +418,13 @@ fn rekey(
         link.change(&mut SrtpChange::build(&change)?);
     }
     Ok(())
+}
+
+/// The level of a tick as RFC 6464 tells it; voice is what lies clearly over the noise of a room.
+fn level_of(frame: &[f32]) -> u8 {
+    let power = frame.iter().map(|sample| sample * sample).sum::<f32>() / frame.len().max(1) as f32;
+    let level_db = 10.0 * power.max(1e-13).log10();
+    AudioLevel::byte(level_db, level_db > VOICE_DB)
 }
 
 fn clock_of(

@@ -32,6 +32,8 @@ fn plan(codec: CodecKind, remote: &str) -> StreamPlan {
         remote_rtp: Some(remote.parse().unwrap()),
         remote_rtcp: None,
         rtcp_mux: true,
+        level: None,
+        voip_metrics: false,
         sending: true,
         receiving: true,
         srtp: None,

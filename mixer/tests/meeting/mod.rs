@@ -195,6 +195,12 @@ impl Phone {
         packet[..at + payload.len()].to_vec()
     }
 
+    /// Its clock goes on by so many ticks without a packet.
+    pub fn pause(&mut self, ticks: u32) {
+        let tick = self.kind.rtp_clock_rate().hertz() / 50;
+        self.timestamp = self.timestamp.plus(tick * ticks);
+    }
+
     pub fn hear(&mut self, tick: u64, bytes: &[u8], now: Instant) {
         let packet = RtpPacket::parse(bytes).unwrap();
         self.session.on_rtp(&packet, now);

@@ -13,11 +13,11 @@ use crate::session::StreamStats;
 
 /// What is known of a received stream at some moment.
 #[derive(Debug, Clone, Copy)]
-pub struct Observation<'a> {
+pub struct Observation {
     /// Counters of the network.
-    pub stream: &'a StreamStats,
+    pub stream: StreamStats,
     /// Counters and delay of the jitter buffer.
-    pub jitter: &'a JitterStats,
+    pub jitter: JitterStats,
     /// The codec that arrives.
     pub codec: CodecKind,
     /// Delay on our side beside the jitter buffer: what is decoded and waits, mixing, the codec's look-ahead.
@@ -26,7 +26,7 @@ pub struct Observation<'a> {
     pub level_dbov: Option<f32>,
 }
 
-impl Observation<'_> {
+impl Observation {
     /// How good the stream is. The way here is taken as half the round trip; where no report told that, delay counts
     /// as what we add alone.
     #[must_use]

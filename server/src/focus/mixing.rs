@@ -2,7 +2,7 @@
 //!
 //! Deliberately absent: choosing; the negotiation has chosen.
 
-use mixer::{CodecSettings, Direction, LegConfig, LegKey, LegUpdateConfig};
+use mixer::{CodecSettings, Direction, LegConfig, LegExtras, LegKey, LegUpdateConfig};
 use rand_chacha::ChaCha12Rng;
 use rand_core::Rng;
 use rtp_media::codec::CodecKind;
@@ -39,6 +39,7 @@ pub fn leg_config(
         remote_rtp,
         remote_rtcp,
         rtcp_mux,
+        extras,
     } = leg_update(audio, opus);
     LegConfig {
         key: LegKey(id.0),
@@ -50,7 +51,7 @@ pub fn leg_config(
         remote_rtp,
         remote_rtcp,
         rtcp_mux,
-        audio_level_extension: None,
+        extras,
         seed,
     }
 }
@@ -75,6 +76,11 @@ pub fn leg_update(audio: &NegotiatedAudio, opus: OpusSettings) -> LegUpdateConfi
         remote_rtp: audio.remote_rtp,
         remote_rtcp: audio.remote_rtcp,
         rtcp_mux: audio.rtcp_mux,
+        extras: LegExtras {
+            audio_level: audio.extras.receive_level,
+            mixer_levels: audio.extras.send_mixer_levels,
+            voip_metrics: audio.extras.voip_metrics,
+        },
     }
 }
 
@@ -126,6 +132,7 @@ fn codec_settings(audio: &NegotiatedAudio, opus: OpusSettings) -> CodecSettings 
         dtx: wishes.usedtx,
         fec: wishes.useinbandfec,
         max_bandwidth: bandwidth(wishes.maxplaybackrate),
+        comfort_noise: audio.extras.comfort_noise.and_then(PayloadType::new),
         ..CodecSettings::new(kind, PayloadType::from_low_bits(audio.send.payload_type))
     }
 }

@@ -10,8 +10,8 @@ use sip_proto::endpoint::Body;
 use sip_proto::message::{Request, StatusCode};
 use sip_proto::sdp;
 use sip_proto::sdp::offer_answer::{
-    AnswerError, AudioFormat, LocalMedia, Negotiated, NegotiatedAudio, OfferAnswer, OfferError, Refusal,
-    SrtpPolicy,
+    AnswerError, AudioFormat, LocalExtras, LocalMedia, Negotiated, NegotiatedAudio, OfferAnswer, OfferError,
+    Refusal, SrtpPolicy,
 };
 
 use super::answers::Rejection;
@@ -181,6 +181,13 @@ impl Negotiation {
         // A leg whose RTCP port was given up takes RTCP at its RTP port, muxed or not (RFC 3605 §2.1).
         local.rtcp_port = ports.rtcp.or(Some(ports.rtp));
         local.prefer_local = false;
+        local.extras = LocalExtras {
+            receive_level: true,
+            send_mixer_levels: true,
+            comfort_noise: true,
+            voip_metrics: true,
+            ..LocalExtras::default()
+        };
         local.srtp = self.srtp;
         local
     }

@@ -68,6 +68,16 @@ pub struct Statistics {
     pub rtt_ms: Option<f64>,
     /// Share of our packets that the participant lost in its last report, in percent.
     pub remote_loss_percent: Option<f64>,
+    /// Rating of what comes from the participant by the E-model, 0 to 93.2 (ITU-T G.107).
+    pub r_factor: f64,
+    /// The same as the opinion that people would have of the conversation, 1 to 4.5.
+    pub mos: f64,
+    /// Share of missing packets while they go missing in bursts, in percent (RFC 3611 §4.7.2).
+    pub burst_loss_percent: f64,
+    /// How many such bursts there were.
+    pub bursts: u64,
+    /// The participant's own opinion of what it hears, where it reports one (RFC 3611 §4.7.5).
+    pub remote_mos: Option<f64>,
     /// Level of the voice in dBov: 0 is the loudest, −127 silence.
     pub level_dbov: f64,
     /// Codec that last came from the participant.
@@ -268,6 +278,7 @@ impl From<&mixer::LegStats> for Statistics {
         let milliseconds = |time: std::time::Duration| rounded(time.as_secs_f64() * 1000.0);
         let stream = &stats.stream;
         let lost = u64::try_from(stream.lost).unwrap_or(0);
+        let bursts = stats.jitter_buffer.bursts.stats();
         let percent = if stream.expected == 0 {
             0.0
         } else {
@@ -285,6 +296,14 @@ impl From<&mixer::LegStats> for Statistics {
             remote_loss_percent: stream
                 .remote_fraction_lost
                 .map(|share| rounded(f64::from(share) * 100.0)),
+            r_factor: rounded(f64::from(stats.quality.r_factor)),
+            mos: rounded(f64::from(stats.quality.mos_cq)),
+            burst_loss_percent: rounded(f64::from(bursts.burst_density) * 100.0),
+            bursts: bursts.bursts,
+            remote_mos: stream
+                .remote_quality
+                .and_then(|quality| quality.mos_cq.or(quality.mos_lq))
+                .map(|tenths| f64::from(tenths) / 10.0),
             level_dbov: rounded(f64::from(stats.level_dbov)),
             receive_codec: stats.receive_codec.map(codec_name),
         }
