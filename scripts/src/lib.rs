@@ -16,6 +16,7 @@ pub mod process;
 pub mod scenario;
 pub mod server;
 pub mod sipp;
+pub mod soak;
 pub mod speech;
 pub mod tone;
 pub mod tshark;

@@ -28,6 +28,8 @@ const THRESHOLD: f32 = 0.05;
 pub struct Delays {
     /// What the server added, a value a burst, sorted.
     pub added: Vec<f64>,
+    /// The same in the order of time: when after the start, and the value.
+    pub series: Vec<(Duration, f64)>,
     /// Time between two packets at the listener, sorted.
     pub gaps: Vec<f64>,
     /// Bursts that never arrived.
@@ -72,7 +74,9 @@ pub fn measure(
         let next = heard.onsets.iter().find(|onset| **onset >= at);
         match next.map(|onset| onset.duration_since(at)) {
             Some(delay) if delay < Duration::from_millis(400) => {
-                delays.added.push(delay.as_secs_f64() * 1e3 - direct);
+                let added = delay.as_secs_f64() * 1e3 - direct;
+                delays.added.push(added);
+                delays.series.push((at.saturating_duration_since(start), added));
             }
             _ => delays.missed += 1,
         }
