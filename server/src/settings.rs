@@ -68,6 +68,7 @@ pub fn endpoint(config: &Config) -> EndpointConfig {
         user_agent: concat!("Meet/", env!("CARGO_PKG_VERSION")).to_owned(),
         allow: ALLOWED_METHODS.to_vec(),
         allow_events: vec!["conference".to_owned()],
+        supported: ["100rel", "timer", "path"].map(str::to_owned).to_vec(),
         session_expires: Some(config.meetings.session_expires_seconds),
         min_session_expires: config.meetings.min_session_expires_seconds,
         stream_above: Some(config.sip.stream_above_bytes),

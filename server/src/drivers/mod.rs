@@ -16,5 +16,6 @@ pub mod shared_shield;
 pub mod signalling;
 pub mod stamped;
 pub mod stream;
+mod stun;
 pub mod transport;
 pub mod udp;

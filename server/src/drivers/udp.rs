@@ -2,12 +2,13 @@
 //!
 //! Every datagram passes the shield (`crate::shield`) before it is queued: a flood is dropped here, and messages of
 //! calls have a queue of their own. A full queue drops datagrams (senders repeat them, RFC 3261 §17); a full socket buffer drops
-//! ours, and our own timers repeat. Deliberately absent: RTP, which never enters tokio.
+//! ours, and our own timers repeat. STUN keep-alives are answered on the spot. Deliberately absent: RTP, which never enters tokio.
 
 use super::capture::SharedTap;
 use super::route::Routes;
 use super::shared_shield::SharedShield;
 use super::stamped::{Received, StampedReader};
+use super::stun;
 use super::transport::WireInput;
 use crate::shield::Verdict;
 use crate::telemetry::Metrics;
@@ -138,6 +139,13 @@ async fn read(
                 continue;
             }
         };
+        // RFC 5626 §8: a keep-alive, answered here; lost answers are asked for again.
+        if stun::is_stun(bytes) {
+            if let Some(answer) = stun::answer(bytes, remote) {
+                drop(socket.try_send_to(&answer, remote));
+            }
+            continue;
+        }
         let local = routes.local(bound, remote, now);
         if let Some(tap) = &tap {
             tap.record(SystemTime::now(), remote, local, bytes);

@@ -110,11 +110,7 @@ impl Gate {
                 .iter()
                 .find(|secret| secret.algorithm() == auth.algorithm.stored())
         });
-        match (
-            self.verifier
-                .verify(auth, secret, &request.method, &request.uri, now),
-            account,
-        ) {
+        match (self.verifier.verify_request(auth, secret, request, now), account) {
             (Ok(()), Some(account)) => Verdict::Pass(Caller::Account {
                 user: account.user.clone(),
                 display: account.display.clone(),

@@ -146,6 +146,8 @@ pub struct BindingRecord {
     pub call_id: String,
     /// CSeq of the REGISTER.
     pub cseq: u32,
+    /// Path that leads to it (RFC 3327), as it was registered; empty: none.
+    pub path: String,
 }
 
 impl EndReason {

@@ -14,6 +14,8 @@ pub(super) struct Binding {
     /// As registered, without `expires`.
     pub(super) contact: NameAddr,
     pub(super) until: Instant,
+    /// RFC 3327: the proxies on the way to it, as they came in the Path of the REGISTER.
+    pub(super) path: String,
     call_id: CallId,
     cseq: u32,
 }
@@ -23,6 +25,7 @@ pub(super) struct Binding {
 pub(super) struct Wish {
     pub(super) call_id: CallId,
     pub(super) cseq: u32,
+    pub(super) path: String,
 }
 
 /// Why a REGISTER fails as a whole.
@@ -81,6 +84,7 @@ impl Binding {
             expires: seconds_left(self.until, now),
             call_id: self.call_id.as_str().to_owned(),
             cseq: self.cseq,
+            path: self.path.clone(),
         }
     }
 
@@ -92,6 +96,7 @@ impl Binding {
             until: now + Duration::from_secs(u64::from(record.expires)),
             call_id: CallId::new(record.call_id.clone()),
             cseq: record.cseq,
+            path: record.path.clone(),
         })
     }
 }
@@ -123,6 +128,7 @@ pub(super) fn put(
         until: now + granted,
         call_id: wish.call_id.clone(),
         cseq: wish.cseq,
+        path: wish.path.clone(),
     };
     match place.and_then(|place| bindings.get_mut(place)) {
         Some(known) => *known = binding,

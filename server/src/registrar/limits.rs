@@ -22,3 +22,6 @@ pub const MIN_EXPIRES: Duration = Duration::from_secs(60);
 /// Addresses-of-record of one user. Where no domains are configured any host in the request is ours, and without
 /// this bound one account could fill the table with made-up hosts. A machine has few names and addresses.
 pub const MAX_RECORDS_PER_USER: usize = 8;
+
+/// Bytes of the Path to one contact: some ten proxies.
+pub const MAX_PATH_BYTES: usize = 1_024;

@@ -3,7 +3,8 @@
 //! [`Registrar::register`] takes a REGISTER whose sender is already known and allowed, and gives
 //! the response and what the store must keep. A request is processed wholly or not at all.
 //! Bindings end by [`Registrar::handle_timeout`]. Deliberately absent: authentication
-//! (`focus::admission`), GRUU, Path and outbound, and calls to the bindings (a later issue).
+//! (`focus::admission`), GRUU and outbound, and calls to the bindings (a later issue); the Path to them
+//! (RFC 3327) is kept for those.
 
 mod binding;
 mod ends;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use sip_proto::digest::Ha1;
 use sip_proto::headers::{Contacts, NameAddr};
-use sip_proto::message::{HeaderName, Request, Response, StatusCode};
+use sip_proto::message::{HeaderName, Headers, Request, Response, StatusCode};
 use sip_proto::uri::{Scheme, Uri};
 
 use crate::focus::record::{BindingRecord, StoreRecord};
@@ -71,6 +72,8 @@ pub struct Registration {
     pub contact: NameAddr,
     /// When it ends.
     pub until: Instant,
+    /// The proxies that a request to it goes through first (RFC 3327 §5.4): its Route.
+    pub route: Vec<NameAddr>,
 }
 
 /// Bindings of addresses-of-record to contacts.
@@ -105,6 +108,8 @@ impl Registrar {
         match self.process(request, domain_fits, now) {
             Ok((aor, changed)) => {
                 let mut response = Response::to(request, StatusCode::OK);
+                // RFC 3327 §5.3: the client sees the way that its requests took.
+                response.headers.copy_from(&request.headers, &HeaderName::Path);
                 let bindings = self.records.get(&aor).map(Vec::as_slice).unwrap_or_default();
                 for binding in bindings {
                     response
@@ -150,6 +155,7 @@ impl Registrar {
                         aor: aor.clone(),
                         contact: binding.contact.clone(),
                         until: binding.until,
+                        route: route_of(&binding.path),
                     })
             })
             .collect();
@@ -202,6 +208,7 @@ impl Registrar {
         let wish = Wish {
             call_id: headers.call_id().map_err(|_| Refusal::BadRequest)?,
             cseq: headers.cseq().map_err(|_| Refusal::BadRequest)?.seq,
+            path: path_of(headers)?,
         };
         let mut bindings = self.records.get(&aor).cloned().unwrap_or_default();
         bindings.retain(|binding| binding.until > now);
@@ -328,6 +335,25 @@ fn one_less(users: &mut HashMap<String, usize>, aor: &str) {
 
 fn first_end(bindings: &[Binding]) -> Option<Instant> {
     bindings.iter().map(|binding| binding.until).min()
+}
+
+/// The Path of a REGISTER as one line (RFC 3327 §5.3); one that cannot be read, or is longer than any sane chain of
+/// proxies, fails the request, for nobody could be reached by it.
+fn path_of(headers: &Headers) -> Result<String, Refusal> {
+    let path: Vec<&str> = headers.list(&HeaderName::Path).collect();
+    let readable = path.iter().all(|hop| hop.parse::<NameAddr>().is_ok());
+    let joined = path.join(", ");
+    if readable && joined.len() <= limits::MAX_PATH_BYTES {
+        Ok(joined)
+    } else {
+        Err(Refusal::BadRequest)
+    }
+}
+
+fn route_of(path: &str) -> Vec<NameAddr> {
+    let mut headers = Headers::new();
+    headers.push(HeaderName::Path, path);
+    headers.readable(&HeaderName::Path)
 }
 
 /// The address-of-record as an index: no parameters, escapes decoded, host and scheme in lower

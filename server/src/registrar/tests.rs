@@ -286,3 +286,35 @@ fn one_user_has_a_bounded_number_of_addresses() {
     case.registrar.handle_timeout(case.now);
     assert!(case.registrar.users.is_empty());
 }
+
+#[test]
+fn the_path_to_a_contact_is_kept_told_and_replaced() {
+    let mut case = Case::new();
+    let path = "Path: <sip:edge.example.org;lr>, <sip:10.0.0.1;lr>";
+    let contact = format!("Contact: {CONTACT}");
+    let response = case.send("one", &["Supported: path", path, &contact]);
+    assert_eq!(code(&response), 200);
+    assert_eq!(
+        response.headers.list(&HeaderName::Path).collect::<Vec<_>>(),
+        ["<sip:edge.example.org;lr>", "<sip:10.0.0.1;lr>"]
+    );
+    let route = |case: &Case| -> Vec<String> {
+        let all = case.registrar.registrations(case.now);
+        all[0].route.iter().map(ToString::to_string).collect()
+    };
+    assert_eq!(route(&case), ["<sip:edge.example.org;lr>", "<sip:10.0.0.1;lr>"]);
+    // It is the store's too, and comes back from there.
+    let (_, record) = case.send_as("sip:ann@example.org", "one", 9, &[path, &contact]);
+    let Some(StoreRecord::Bindings { aor, bindings }) = record else {
+        panic!()
+    };
+    let mut restored = Case::new();
+    restored.registrar.restore(&aor, &bindings, restored.now);
+    assert_eq!(route(&restored), route(&case));
+    // A refresh by another way replaces it, an unreadable one fails and changes nothing.
+    case.cseq = 9;
+    assert_eq!(code(&case.send("one", &["Path: sip:[", &contact])), 400);
+    assert_eq!(route(&case).len(), 2);
+    assert_eq!(code(&case.send("one", &[&contact])), 200);
+    assert!(route(&case).is_empty());
+}

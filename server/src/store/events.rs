@@ -153,7 +153,8 @@ fn replace_bindings(
         .prepare_cached("DELETE FROM binding WHERE aor = ?1")?
         .execute([aor])?;
     let mut statement = connection.prepare_cached(
-        "INSERT OR REPLACE INTO binding (aor, contact, expires_ms, call_id, cseq) VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO binding (aor, contact, expires_ms, call_id, cseq, path) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
     )?;
     for binding in bindings {
         let expires = at.saturating_add(i64::from(binding.expires).saturating_mul(1000));
@@ -162,7 +163,8 @@ fn replace_bindings(
             binding.contact,
             expires,
             binding.call_id,
-            binding.cseq
+            binding.cseq,
+            binding.path
         ])?;
     }
     Ok(())

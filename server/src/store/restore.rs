@@ -87,7 +87,7 @@ fn ended(connection: &Connection, now: i64) -> Result<Vec<(String, Duration)>, S
 
 fn bindings(connection: &Connection, now: i64) -> Result<Bindings, StoreError> {
     let mut statement = connection.prepare(
-        "SELECT aor, contact, expires_ms, call_id, cseq FROM binding WHERE expires_ms > ?1 ORDER BY aor",
+        "SELECT aor, contact, expires_ms, call_id, cseq, path FROM binding WHERE expires_ms > ?1 ORDER BY aor",
     )?;
     let rows = statement.query_map([now], |row| {
         let left: i64 = row.get::<_, i64>(2)?.saturating_sub(now) / 1000;
@@ -96,6 +96,7 @@ fn bindings(connection: &Connection, now: i64) -> Result<Bindings, StoreError> {
             expires: u32::try_from(left).unwrap_or(0),
             call_id: row.get(3)?,
             cseq: row.get(4)?,
+            path: row.get(5)?,
         };
         Ok((row.get::<_, String>(0)?, binding))
     })?;

@@ -55,6 +55,9 @@ ALTER TABLE meeting ADD COLUMN token_hash TEXT;
 ALTER TABLE meeting ADD COLUMN joined INTEGER NOT NULL DEFAULT 0;
 ";
 
+/// The way to a contact (RFC 3327).
+const V3: &str = "ALTER TABLE binding ADD COLUMN path TEXT NOT NULL DEFAULT '';";
+
 /// Opens (or creates) the database and brings its tables up to date.
 pub fn open(path: &Path) -> Result<Connection, StoreError> {
     let mut connection = Connection::open(path)?;
@@ -62,7 +65,7 @@ pub fn open(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "NORMAL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
-    Migrations::new(vec![M::up(V1), M::up(V2)]).to_latest(&mut connection)?;
+    Migrations::new(vec![M::up(V1), M::up(V2), M::up(V3)]).to_latest(&mut connection)?;
     Ok(connection)
 }
 

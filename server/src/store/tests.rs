@@ -97,6 +97,7 @@ fn bindings_are_replaced_and_expire() {
         expires,
         call_id: "x".into(),
         cseq: 1,
+        path: "<sip:edge;lr>".into(),
     };
     let aor = "sip:ann@meet".to_owned();
     store.record(StoreRecord::Bindings {
@@ -111,6 +112,7 @@ fn bindings_are_replaced_and_expire() {
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0].1.len(), 1);
     assert_eq!(kept[0].1[0].contact, "<sip:a@h2>");
+    assert_eq!(kept[0].1[0].path, "<sip:edge;lr>");
     store.stop();
 }
 

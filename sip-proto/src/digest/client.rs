@@ -3,7 +3,7 @@
 use super::{Algorithm, ha1, response};
 use crate::headers::{Authorization, Challenge};
 use crate::ids::IdSource;
-use crate::message::{HeaderName, Headers, Method};
+use crate::message::{HeaderName, Headers, Method, Request};
 use crate::uri::Uri;
 use std::fmt;
 
@@ -35,7 +35,7 @@ impl fmt::Debug for Credentials {
 /// The strongest challenge that we can answer, of those in a 401 or 407 (RFC 8760 §2.4 gives the
 /// server's order of preference; a man in the middle can reorder, so strength decides here).
 pub fn strongest(headers: &Headers, name: &HeaderName) -> Option<Challenge> {
-    let answerable = |challenge: &Challenge| challenge.qop.is_empty() || challenge.offers_auth();
+    let answerable = |challenge: &Challenge| challenge.qop.is_empty() || quality(challenge).is_some();
     headers
         .readable::<Challenge>(name)
         .into_iter()
@@ -51,7 +51,30 @@ fn strength(algorithm: Algorithm) -> u8 {
     }
 }
 
-/// Answers a challenge. `nc` counts the requests sent with this nonce, from 1 on.
+/// The quality of protection that we choose: `auth` where it is offered, else `auth-int`.
+fn quality(challenge: &Challenge) -> Option<&'static str> {
+    let offers = |word: &str| challenge.qop.iter().any(|qop| qop.eq_ignore_ascii_case(word));
+    ["auth", "auth-int"].into_iter().find(|word| offers(word))
+}
+
+/// Answers a challenge to a request with a body, which `auth-int` covers. `nc` counts as in [`authorize`].
+pub fn authorize_body(
+    challenge: &Challenge,
+    credentials: &Credentials,
+    request: &Request,
+    cnonce: &str,
+    nc: u32,
+) -> Authorization {
+    answer(
+        challenge,
+        credentials,
+        (&request.method, &request.uri, &request.body),
+        cnonce,
+        nc,
+    )
+}
+
+/// Answers a challenge to a request without a body. `nc` counts the requests sent with this nonce, from 1 on.
 pub fn authorize(
     challenge: &Challenge,
     credentials: &Credentials,
@@ -60,7 +83,18 @@ pub fn authorize(
     cnonce: &str,
     nc: u32,
 ) -> Authorization {
-    let with_qop = challenge.offers_auth();
+    answer(challenge, credentials, (method, uri, &[]), cnonce, nc)
+}
+
+fn answer(
+    challenge: &Challenge,
+    credentials: &Credentials,
+    (method, uri, body): (&Method, &Uri, &[u8]),
+    cnonce: &str,
+    nc: u32,
+) -> Authorization {
+    let qop = quality(challenge);
+    let with_qop = qop.is_some();
     let with_cnonce = with_qop || challenge.algorithm == Algorithm::Md5Sess;
     let mut auth = Authorization {
         username: credentials.user.clone(),
@@ -71,7 +105,7 @@ pub fn authorize(
         algorithm: challenge.algorithm,
         cnonce: with_cnonce.then(|| cnonce.to_owned()),
         opaque: challenge.opaque.clone(),
-        qop: with_qop.then(|| "auth".to_owned()),
+        qop: qop.map(str::to_owned),
         nc: with_qop.then_some(nc),
     };
     let secret = ha1(
@@ -80,7 +114,7 @@ pub fn authorize(
         &challenge.realm,
         &credentials.password,
     );
-    auth.response = response(&auth, &secret, method);
+    auth.response = response(&auth, &secret, method, body);
     auth
 }
 

@@ -2,8 +2,9 @@
 //!
 //! The server side ([`Verifier`]) makes challenges and judges answers; accounts are looked up by
 //! the application, which stores [`Ha1`] values, never passwords. The client side ([`Client`])
-//! answers the strongest challenge and counts nonce uses. Absent: `auth-int` (proxies rewrite
-//! bodies), `userhash` (RFC 8760 §2.4 leaves it out), `Authentication-Info`.
+//! answers the strongest challenge and counts nonce uses. `auth-int` is answered and judged, but never
+//! asked for, because proxies rewrite bodies. Absent: `userhash` (RFC 8760 §2.4 leaves it out, so nobody may send it
+//! unasked), `Authentication-Info`.
 
 mod algorithm;
 mod client;
@@ -11,7 +12,7 @@ mod nonce;
 mod server;
 
 pub use algorithm::{Algorithm, Ha1, ha1};
-pub use client::{Client, Credentials, authorize, strongest};
+pub use client::{Client, Credentials, authorize, authorize_body, strongest};
 pub use server::{NonceStanding, Policy, Refusal, Verifier};
 
 use crate::headers::Authorization;
@@ -19,7 +20,7 @@ use crate::message::Method;
 
 /// Digest of a request as client and server both reckon it (RFC 7616 §3.4.1). `auth` where the
 /// answer names a qop, the form of RFC 2069 where it does not.
-fn response(auth: &Authorization, ha1: &Ha1, method: &Method) -> String {
+fn response(auth: &Authorization, ha1: &Ha1, method: &Method, body: &[u8]) -> String {
     let algorithm = auth.algorithm;
     let session;
     let secret = if algorithm == Algorithm::Md5Sess {
@@ -35,7 +36,17 @@ fn response(auth: &Authorization, ha1: &Ha1, method: &Method) -> String {
     } else {
         ha1.as_hex()
     };
-    let ha2 = algorithm.hash(&[method.as_str().as_bytes(), b":", auth.uri.as_bytes()]);
+    let method = method.as_str().as_bytes();
+    let with_body = auth
+        .qop
+        .as_deref()
+        .is_some_and(|qop| qop.eq_ignore_ascii_case("auth-int"));
+    let ha2 = if with_body {
+        let body = algorithm.hash(&[body]);
+        algorithm.hash(&[method, b":", auth.uri.as_bytes(), b":", body.as_bytes()])
+    } else {
+        algorithm.hash(&[method, b":", auth.uri.as_bytes()])
+    };
     match &auth.qop {
         None => algorithm.hash(&[
             secret.as_bytes(),

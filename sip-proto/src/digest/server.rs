@@ -8,7 +8,7 @@ use super::{Algorithm, Ha1, ha1, response};
 use crate::error::Fault;
 use crate::headers::{Authorization, Challenge};
 use crate::ids::IdSource;
-use crate::message::Method;
+use crate::message::{Method, Request};
 use crate::uri::Uri;
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -54,7 +54,7 @@ pub enum Refusal {
     /// The algorithm is not among those offered.
     #[error("algorithm is not allowed")]
     Algorithm,
-    /// `qop` is missing, or another than `auth`.
+    /// `qop` is missing, or another than `auth` and `auth-int`.
     #[error("quality of protection is not allowed")]
     Qop,
     /// They were made for another resource.
@@ -158,10 +158,31 @@ impl Verifier {
         uri: &Uri,
         now: Instant,
     ) -> Result<(), Refusal> {
+        self.judge(auth, secret, (method, uri, &[]), now)
+    }
+
+    /// As [`Verifier::verify`], for a whole request, whose body `auth-int` covers.
+    pub fn verify_request(
+        &mut self,
+        auth: &Authorization,
+        secret: Option<&Ha1>,
+        request: &Request,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        self.judge(auth, secret, (&request.method, &request.uri, &request.body), now)
+    }
+
+    fn judge(
+        &mut self,
+        auth: &Authorization,
+        secret: Option<&Ha1>,
+        (method, uri, body): (&Method, &Uri, &[u8]),
+        now: Instant,
+    ) -> Result<(), Refusal> {
         self.admissible(auth, uri)?;
         let decoy = ha1(auth.algorithm, &auth.username, &auth.realm, &self.decoy);
         let fits = secret.filter(|secret| secret.algorithm() == auth.algorithm.stored());
-        let expected = response(auth, fits.unwrap_or(&decoy), method);
+        let expected = response(auth, fits.unwrap_or(&decoy), method, body);
         let given = auth.response.to_ascii_lowercase();
         let same = bool::from(expected.as_bytes().ct_eq(given.as_bytes()));
         if !same || fits.is_none() {
@@ -179,7 +200,7 @@ impl Verifier {
             return Err(Refusal::Algorithm);
         }
         match auth.qop.as_deref() {
-            Some(qop) if qop.eq_ignore_ascii_case("auth") => {}
+            Some(qop) if qop.eq_ignore_ascii_case("auth") || qop.eq_ignore_ascii_case("auth-int") => {}
             None if self.policy.allow_without_qop && auth.algorithm == Algorithm::Md5 => {}
             _ => return Err(Refusal::Qop),
         }

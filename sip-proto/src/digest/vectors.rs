@@ -37,6 +37,7 @@ fn compute(v: &Vector) -> String {
         &auth,
         &ha1(algorithm, v.user, v.realm, v.password),
         &Method::parse(v.method),
+        &[],
     )
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::Endpoint;
 use super::limits::MAX_CHALLENGES;
 use super::stack::{ClientUse, Purpose, Stack};
-use crate::digest::{authorize, strongest};
+use crate::digest::{authorize_body, strongest};
 use crate::headers::Authorization;
 use crate::message::{HeaderName, Request, Response};
 use crate::transaction::layer::Delivered;
@@ -26,7 +26,8 @@ impl Endpoint {
         {
             return false;
         }
-        let Some(mut request) = with_credentials(&mut self.stack, &delivered.request, response) else {
+        let Some(mut request) = with_credentials(&mut self.stack, &delivered.request, response, attempts)
+        else {
             return false;
         };
         let sent = request.headers.cseq().map_or(1, |cseq| cseq.seq);
@@ -101,7 +102,12 @@ impl Endpoint {
 
 /// The request with an answer to each challenge that we have credentials for; none when there is nothing to add,
 /// or when our answer was refused before and the nonce was not merely too old.
-fn with_credentials(stack: &mut Stack, request: &Request, response: &Response) -> Option<Request> {
+fn with_credentials(
+    stack: &mut Stack,
+    request: &Request,
+    response: &Response,
+    attempts: u8,
+) -> Option<Request> {
     let mut retry = request.clone();
     let mut answered = false;
     for (asked, answer) in [
@@ -112,15 +118,19 @@ fn with_credentials(stack: &mut Stack, request: &Request, response: &Response) -
             continue;
         };
         let sent = request.headers.readable::<Authorization>(&answer);
-        if sent.iter().any(|sent| sent.realm == challenge.realm) && !challenge.stale {
+        // What went out unasked may be of a nonce whose time is over, whatever the server says of it.
+        let refused = sent.iter().any(|sent| sent.realm == challenge.realm) && attempts > 0;
+        if refused && !challenge.stale {
             return None;
         }
         let Some(credentials) = stack.config.credentials.iter().find(|c| c.fits(&challenge.realm)) else {
             continue;
         };
         let cnonce = stack.ids.cnonce();
-        let value = authorize(&challenge, credentials, &request.method, &request.uri, &cnonce, 1);
-        retry.headers.set(answer, value);
+        let value = authorize_body(&challenge, credentials, request, &cnonce, 1);
+        retry.headers.set(answer.clone(), value);
+        let call_id = request.headers.get(&HeaderName::CallId).unwrap_or("");
+        stack.wallet.keep(call_id, answer, challenge);
         answered = true;
     }
     answered.then_some(retry)

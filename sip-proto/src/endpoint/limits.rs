@@ -68,3 +68,9 @@ pub const MAX_WITHOUT_STREAMS: usize = 8_192;
 
 /// How long a failed stream is remembered, so that large requests do not wait for the same failure again and again.
 pub const WITHOUT_STREAMS: Duration = Duration::from_secs(600);
+
+/// Call-IDs whose challenges are remembered, so that later requests carry credentials at once; some 500 bytes each.
+pub const MAX_REMEMBERED_CALLS: usize = 1_024;
+
+/// Challenges remembered for one Call-ID: the server's and those of proxies on the way.
+pub const MAX_CHALLENGES_PER_CALL: usize = 4;

@@ -23,6 +23,7 @@ mod respond;
 pub(crate) mod schedule;
 pub(crate) mod stack;
 mod types;
+mod wallet;
 pub(crate) mod wire;
 
 pub use config::EndpointConfig;

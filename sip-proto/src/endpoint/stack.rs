@@ -8,6 +8,7 @@ use super::config::EndpointConfig;
 use super::event::{Event, SessionEvent, SubscriptionEvent};
 use super::schedule::Schedule;
 use super::types::{Body, ClientTx, Flow, Output, SessionId, SubscriptionId};
+use super::wallet::Wallet;
 use super::wire::Wire;
 use crate::dialog::DialogId;
 use crate::headers::NameAddr;
@@ -78,6 +79,7 @@ pub(crate) struct Stack {
     /// SUBSCRIBEs whose dialog a NOTIFY may make, by Call-ID and our tag.
     pub(crate) half_dialogs: HashMap<(String, String), SubscriptionId>,
     pub(crate) usages: Schedule<WakeUsage>,
+    pub(super) wallet: Wallet,
     per_peer: HashMap<IpAddr, usize>,
     tag_secret: u64,
     next: u64,
@@ -102,6 +104,7 @@ impl Stack {
             dialogs: HashMap::new(),
             half_dialogs: HashMap::new(),
             usages: Schedule::new(),
+            wallet: Wallet::default(),
             per_peer: HashMap::new(),
             tag_secret,
             next: 0,
@@ -158,6 +161,8 @@ impl Stack {
                 .headers
                 .push(HeaderName::UserAgent, &self.config.user_agent);
         }
+        self.wallet
+            .authorise(&mut request, &self.config.credentials, &mut self.ids);
         let owner = ClientUse { purpose, attempts: 0 };
         self.layer
             .send(request, flow, owner, &mut self.ids, &mut self.wire, now)

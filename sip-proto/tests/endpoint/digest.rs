@@ -162,3 +162,83 @@ fn a_call_cancelled_before_the_challenge_is_not_made_again() {
     ));
     solo.finish();
 }
+
+#[test]
+fn later_requests_of_a_challenged_call_carry_credentials_at_once() {
+    let mut solo = solo();
+    let (session, first) = invite(&mut solo);
+    solo.answer(&first, "401 Unauthorized", "t", &challenge("n1", false));
+    solo.request();
+    let second = solo.request();
+    let lines = "Contact: <sip:x@192.0.2.9:5070>\nAllow: UPDATE\n";
+    solo.answer(&second, "200 OK", "t", lines);
+    let ack = solo.request();
+    // §22.1: the ACK to a 2xx repeats what its INVITE carried.
+    assert_eq!(
+        ack.headers.get(&HeaderName::Authorization),
+        second.headers.get(&HeaderName::Authorization)
+    );
+    let auth = |request: &Request| -> Authorization {
+        request
+            .headers
+            .get(&HeaderName::Authorization)
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    for nc in 2..5 {
+        solo.endpoint.update(session, sdp("more"), solo.now).unwrap();
+        solo.drain();
+        let update = solo.request();
+        assert_eq!((auth(&update).nonce.as_str(), auth(&update).nc), ("n1", Some(nc)));
+        solo.answer(&update, "200 OK", "", lines);
+    }
+    // The nonce is over; the server does not say so, and is answered all the same, once.
+    solo.endpoint.update(session, sdp("more"), solo.now).unwrap();
+    solo.drain();
+    let update = solo.request();
+    solo.answer(&update, "401 Unauthorized", "", &challenge("n2", false));
+    let again = solo.request();
+    assert_eq!((auth(&again).nonce.as_str(), auth(&again).nc), ("n2", Some(1)));
+    solo.answer(&again, "401 Unauthorized", "", &challenge("n3", false));
+    solo.silent();
+    solo.endpoint.bye(session, None, solo.now).unwrap();
+    solo.drain();
+    let bye = solo.request();
+    assert_eq!((auth(&bye).nonce.as_str(), auth(&bye).nc), ("n2", Some(2)));
+    solo.answer(&bye, "200 OK", "", "");
+    solo.finish();
+}
+
+#[test]
+fn auth_int_covers_the_body() {
+    let mut solo = solo();
+    let (_, first) = invite(&mut solo);
+    let asked = challenge("n1", false).replace("qop=\"auth\"", "qop=\"auth-int\"");
+    solo.answer(&first, "401 Unauthorized", "t", &asked);
+    solo.request();
+    let mut second = solo.request();
+    let auth: Authorization = second
+        .headers
+        .get(&HeaderName::Authorization)
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert_eq!(auth.qop.as_deref(), Some("auth-int"));
+    let policy = sip_proto::digest::Policy::new("r", false);
+    let mut verifier = sip_proto::digest::Verifier::new(policy, [1; 32], solo.now);
+    let secret = sip_proto::digest::ha1(auth.algorithm, "us", "r", "secret");
+    // The digest is right, only the nonce is another's.
+    assert_eq!(
+        verifier.verify_request(&auth, Some(&secret), &second, solo.now),
+        Err(sip_proto::digest::Refusal::Stale)
+    );
+    second.body.push(b'x');
+    assert_eq!(
+        verifier.verify_request(&auth, Some(&secret), &second, solo.now),
+        Err(sip_proto::digest::Refusal::Password)
+    );
+    solo.answer(&second, "486 Busy Here", "t", "");
+    solo.request();
+    solo.finish();
+}
