@@ -19,6 +19,7 @@ mod forks;
 mod hygiene;
 mod offers;
 mod pair;
+mod races;
 mod registration;
 mod reliable;
 mod routes;
