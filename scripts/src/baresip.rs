@@ -62,6 +62,8 @@ pub struct Options {
     pub address: std::net::IpAddr,
     /// The whole account line, in place of the plain one.
     pub account: Option<String>,
+    /// `srtp` (keys under RTP/AVP) or `srtp-mand` (RTP/SAVP).
+    pub encryption: Option<String>,
     /// Network namespace to run in.
     pub namespace: Option<String>,
 }
@@ -76,6 +78,7 @@ impl Options {
             file: None,
             address: Ipv4Addr::LOCALHOST.into(),
             account: None,
+            encryption: None,
             namespace: None,
         }
     }
@@ -108,8 +111,12 @@ impl Baresip {
         let options = &options;
         std::fs::write(folder.join("config"), config(options, control_port, &recordings))?;
         let account = options.account.clone().unwrap_or_else(|| {
+            let encryption = options
+                .encryption
+                .as_ref()
+                .map_or(String::new(), |kind| format!(";mediaenc={kind}"));
             format!(
-                "\"{0}\" <sip:{0}@{1}>;regint=0;answermode=auto;audio_codecs={2}",
+                "\"{0}\" <sip:{0}@{1}>;regint=0;answermode=auto;audio_codecs={2}{encryption}",
                 options.user, options.address, options.codec
             )
         });
@@ -296,9 +303,11 @@ fn config(options: &Options, control_port: u16, recordings: &Path) -> String {
         Some(path) => (format!("aufile,{}", path.display()), 1),
         None => (format!("ausine,{}", options.tone), 2),
     };
-    let modules = ["opus", "g711", "g722", "ausine", "aufile", "aubridge", "sndfile"]
-        .map(|module| format!("module {module}.so\n"))
-        .concat();
+    let modules = [
+        "opus", "g711", "g722", "ausine", "aufile", "aubridge", "sndfile", "srtp",
+    ]
+    .map(|module| format!("module {module}.so\n"))
+    .concat();
     format!(
         "sip_listen {address}:0\nnet_interface {address}\nsip_transports udp,tcp\naudio_source {source}\n\
          audio_player aubridge,{user}\naudio_alert aubridge,{user}-alert\n\

@@ -69,6 +69,12 @@ impl SrtpLink {
         self.secure
     }
 
+    /// How often the sequence numbers of a source of ours have wrapped under the key in use.
+    #[must_use]
+    pub fn rollover_sent(&self, ssrc: u32) -> Option<u32> {
+        self.protect.as_ref()?.rollover(ssrc)
+    }
+
     /// Applies a change, without allocating or freeing: what went out of use is left in `change`.
     pub fn change(&mut self, change: &mut SrtpChange) {
         self.secure = !change.clear;

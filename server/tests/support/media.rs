@@ -1,6 +1,7 @@
 //! A PCMU talker and listener on bare sockets, and a tone detector.
 #![allow(dead_code, reason = "each test file uses its own part")]
 
+use rtp_media::srtp::SrtpLink;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::{Arc, Mutex};
@@ -12,6 +13,8 @@ pub struct Voice {
     pub address: SocketAddr,
     heard: Arc<Mutex<Vec<f32>>>,
     packets: Arc<Mutex<Vec<Vec<u8>>>>,
+    sent: Arc<Mutex<Vec<Vec<u8>>>>,
+    link: Arc<Mutex<SrtpLink>>,
     to: Arc<AtomicU16>,
     talking: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
@@ -20,7 +23,13 @@ pub struct Voice {
 
 impl Voice {
     /// `hertz` 0: silence.
+    #[allow(dead_code)]
     pub fn start(ip: IpAddr, hertz: f32) -> Self {
+        Self::start_at(ip, hertz, 0)
+    }
+
+    /// The same with the first sequence number.
+    pub fn start_at(ip: IpAddr, hertz: f32, first: u16) -> Self {
         let socket = Arc::new(UdpSocket::bind((ip, 0)).unwrap());
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let address = socket.local_addr().unwrap();
@@ -29,19 +38,24 @@ impl Voice {
         let to = Arc::new(AtomicU16::new(0));
         let talking = Arc::new(AtomicBool::new(true));
         let stop = Arc::new(AtomicBool::new(false));
-        let (h, p, s, rx) = (
+        let (sent, link) = (Arc::default(), Arc::<Mutex<SrtpLink>>::default());
+        let (h, p, s, rx, open) = (
             Arc::clone(&heard),
             Arc::clone(&packets),
             Arc::clone(&stop),
             Arc::clone(&socket),
+            Arc::clone(&link),
         );
         let listener = std::thread::spawn(move || {
             let mut buffer = [0; 2048];
             while !s.load(Ordering::Relaxed) {
                 if let Ok((length, _)) = rx.recv_from(&mut buffer) {
-                    let packet = &buffer[..length];
-                    p.lock().unwrap().push(packet.to_vec());
-                    if length > 12 && packet[1] & 0x7f == 0 {
+                    p.lock().unwrap().push(buffer[..length].to_vec());
+                    let mut link = open.lock().unwrap();
+                    let Ok(packet) = link.incoming(&mut buffer[..length]) else {
+                        continue;
+                    };
+                    if packet.len() > 12 && packet[1] & 0x7f == 0 {
                         let skip = 12 + 4 * usize::from(packet[0] & 15);
                         h.lock()
                             .unwrap()
@@ -51,11 +65,14 @@ impl Voice {
             }
         });
         let (s, t, on) = (Arc::clone(&stop), Arc::clone(&to), Arc::clone(&talking));
-        let talker = std::thread::spawn(move || talk(&socket, ip, hertz, &s, &t, &on));
+        let wire = (Arc::clone(&link), Arc::clone(&sent));
+        let talker = std::thread::spawn(move || talk(&socket, ip, (hertz, first), (&s, &t, &on), &wire));
         Self {
             address,
             heard,
             packets,
+            sent,
+            link,
             to,
             talking,
             stop,
@@ -70,6 +87,18 @@ impl Voice {
 
     pub fn talk(&self, on: bool) {
         self.talking.store(on, Ordering::Relaxed);
+    }
+
+    /// The protection of what is sent and received; clear until somebody changes it.
+    #[allow(dead_code)]
+    pub fn link(&self) -> std::sync::MutexGuard<'_, SrtpLink> {
+        self.link.lock().unwrap()
+    }
+
+    /// What was sent, as it went over the wire.
+    #[allow(dead_code)]
+    pub fn sent(&self) -> Vec<Vec<u8>> {
+        self.sent.lock().unwrap().clone()
     }
 
     pub fn packets(&self) -> Vec<Vec<u8>> {
@@ -105,7 +134,15 @@ impl Drop for Voice {
     }
 }
 
-fn talk(socket: &UdpSocket, ip: IpAddr, hertz: f32, stop: &AtomicBool, to: &AtomicU16, on: &AtomicBool) {
+type Wire = (Arc<Mutex<SrtpLink>>, Arc<Mutex<Vec<Vec<u8>>>>);
+
+fn talk(
+    socket: &UdpSocket,
+    ip: IpAddr,
+    (hertz, first): (f32, u16),
+    (stop, to, on): (&AtomicBool, &AtomicU16, &AtomicBool),
+    wire: &Wire,
+) {
     let start = Instant::now();
     let ssrc = u32::from(socket.local_addr().unwrap().port()).to_be_bytes();
     for n in 0_u32.. {
@@ -119,14 +156,18 @@ fn talk(socket: &UdpSocket, ip: IpAddr, hertz: f32, stop: &AtomicBool, to: &Atom
             continue;
         }
         let mut packet = vec![0x80, 0];
-        packet.extend_from_slice(&(n as u16).to_be_bytes());
+        packet.extend_from_slice(&(first.wrapping_add(n as u16)).to_be_bytes());
         packet.extend_from_slice(&(n * 160).to_be_bytes());
         packet.extend_from_slice(&ssrc);
         packet.extend((0..160).map(|i| {
             let t = (n * 160 + i) as f32 / 8000.0;
             to_mu_law((t * hertz * std::f32::consts::TAU).sin() * 0.3)
         }));
-        drop(socket.send_to(&packet, (ip, port)));
+        let mut space = [0; 300];
+        let mut link = wire.0.lock().unwrap();
+        let packet = link.outgoing(&packet, &mut space).unwrap();
+        wire.1.lock().unwrap().push(packet.to_vec());
+        drop(socket.send_to(packet, (ip, port)));
     }
 }
 
@@ -147,14 +188,14 @@ pub fn share(samples: &[f32], hertz: f32) -> f32 {
     2.0 * bin / (samples.len() as f32 * power)
 }
 
-fn from_mu_law(byte: u8) -> f32 {
+pub fn from_mu_law(byte: u8) -> f32 {
     let byte = !byte;
     let magnitude = ((i32::from(byte & 15) << 3) + 0x84) << ((byte >> 4) & 7);
     let value = (magnitude - 0x84) as f32 / 32768.0;
     if byte & 0x80 == 0 { value } else { -value }
 }
 
-fn to_mu_law(sample: f32) -> u8 {
+pub fn to_mu_law(sample: f32) -> u8 {
     let value = ((sample.abs() * 32767.0) as i32).min(32_635) + 0x84;
     let exponent = 31 - value.leading_zeros() as i32 - 7;
     let mantissa = (value >> (exponent + 3)) & 15;
