@@ -21,6 +21,7 @@ pub fn opus(folder: &Path, user: &str, tone: u32) -> Baresip {
 }
 
 /// The media half of a phone in PCMU.
+#[allow(dead_code, reason = "not every test with foreign phones has one")]
 pub fn probe(tone: u32) -> Probe {
     Probe::start(std::net::Ipv4Addr::LOCALHOST.into(), tone as f32).unwrap()
 }
