@@ -148,6 +148,17 @@ impl Caller {
         self.send(&text)
     }
 
+    /// Takes tag and target of a dialog from an answer.
+    pub fn enter_dialog(&mut self, answer: &Incoming) {
+        answer.header("To").clone_into(&mut self.to);
+        if let Some((_, rest)) = answer.header("Contact").split_once('<') {
+            rest.split('>')
+                .next()
+                .unwrap_or_default()
+                .clone_into(&mut self.target);
+        }
+    }
+
     /// The next message for which `wanted` holds; all others that come meanwhile are lost. A 2xx to an INVITE
     /// makes the dialog.
     pub fn wait(&mut self, patience: Duration, wanted: impl Fn(&Incoming) -> bool) -> Option<Incoming> {
@@ -159,14 +170,7 @@ impl Caller {
             };
             let message = Incoming::read(packet.get(..length).unwrap_or_default());
             if message.answers(200, "INVITE") {
-                message.header("To").clone_into(&mut self.to);
-                let contact = message.header("Contact");
-                if let Some((_, rest)) = contact.split_once('<') {
-                    rest.split('>')
-                        .next()
-                        .unwrap_or_default()
-                        .clone_into(&mut self.target);
-                }
+                self.enter_dialog(&message);
             }
             if wanted(&message) {
                 return Some(message);

@@ -264,3 +264,25 @@ fn the_cases_are_one_for_each_message_and_their_names_differ() {
         assert_eq!(found, count, "{rfc}");
     }
 }
+
+/// With accounts a malformed message is no way in: nothing but OPTIONS is served without credentials.
+#[test]
+fn with_accounts_no_fault_gets_anybody_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = std::process::Command::new(workshop::server::program("meet-server"));
+    command.arg("--data-dir").arg(folder.path());
+    command.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]);
+    let server = Server::start(command).unwrap();
+    let mut desk = Desk::new(server.sip);
+    let mut challenged = 0;
+    for case in cases() {
+        let bytes = (case.message)();
+        let due = !case.answers.is_empty() && !may_be_dropped(&bytes);
+        let seen = desk.datagram(&bytes, due);
+        let asks = bytes.windows(8).any(|w| w == b" OPTIONS");
+        let served = seen.finals.iter().any(|status| *status < 300);
+        assert!(asks || !served, "{}: {seen:?}", case.name());
+        challenged += usize::from(seen.finals == [401]);
+    }
+    assert!(challenged >= 10, "only {challenged} were asked for credentials");
+}
