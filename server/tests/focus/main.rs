@@ -13,6 +13,7 @@ mod churn;
 mod entrance;
 mod house;
 mod lifecycle;
+mod load;
 mod offers;
 mod overload;
 mod presence;
