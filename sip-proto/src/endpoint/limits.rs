@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
-/// Server transactions, and client transactions, at a time. One costs some 4 KiB with its messages: 256 MiB at the
-/// very worst; 65,536 over 32 s is 2,000 requests a second that all linger for timer J.
-pub const MAX_TRANSACTIONS: usize = 65_536;
+/// Server transactions, and client transactions, at a time. A call of ours leaves two behind that linger for 32 s with
+/// half a kilobyte each (their requests are let go of with the answer): 1,000 calls a second are 64,000, and four times
+/// that is 128 MiB. Only unanswered ones hold their messages, some 4 KiB.
+pub const MAX_TRANSACTIONS: usize = 262_144;
+
+/// Of these so many are kept for requests within dialogs: a BYE relieves, a new INVITE does not. One in this many.
+pub const RESERVED_FOR_DIALOGS: usize = 8;
 
 /// Dialogs with one remote IP address: a whole office or a PSTN trunk behind one NAT fits in, a runaway
 /// dialler does not take the server down.

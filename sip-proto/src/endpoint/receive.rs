@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use super::limits::RESERVED_FOR_DIALOGS;
 use super::stack::{ServerUse, Stack, Usage};
 use super::types::{ConnectionId, Flow, ServerTx, SessionId, SubscriptionId};
 use super::{Endpoint, Event};
@@ -339,7 +340,10 @@ fn refusal(stack: &Stack, request: &Request, matched: Matched) -> Option<StatusC
     if timer::is_too_short(stack, request) {
         return Some(StatusCode::SESSION_INTERVAL_TOO_SMALL);
     }
-    let full = stack.layer.server_count() >= stack.config.max_transactions;
+    let most = stack.config.max_transactions;
+    let within_dialog = request.headers.to_tag().is_some();
+    let free_for_all = most - most / RESERVED_FOR_DIALOGS;
+    let full = stack.layer.server_count() >= if within_dialog { most } else { free_for_all };
     full.then_some(StatusCode::SERVICE_UNAVAILABLE)
 }
 

@@ -336,6 +336,26 @@ fn limits_hold() {
     solo.finish();
 }
 
+#[test]
+fn requests_within_dialogs_have_places_of_their_own() {
+    let mut solo = Solo::with(EndpointConfig {
+        max_transactions: 8,
+        ..EndpointConfig::default()
+    });
+    for n in 0..7 {
+        solo.receive(&request("OPTIONS", 1, &format!("o{n}"), "", "").replace("solo@", &format!("ask{n}@")));
+    }
+    assert_eq!(solo.endpoint.counts().server_transactions, 7);
+    // Seven of eight are taken: strangers wait, a BYE comes through, here to a dialog that is no more.
+    solo.receive(&request("OPTIONS", 1, "o7", "", "").replace("solo@", "ask7@"));
+    solo.expect_status(503);
+    solo.receive(&request("BYE", 2, "bye", "gone", ""));
+    solo.expect_status(481);
+    solo.run(40_000);
+    solo.sent.clear();
+    solo.finish();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 

@@ -92,7 +92,10 @@ struct ServerTransaction<S> {
     machine: ServerMachine,
     key: ServerKey,
     merge: Option<MergeKey>,
-    request: Request,
+    /// Let go of with the final response: a transaction lingers for 32 s after it, and most of all are such.
+    request: Option<Box<Request>>,
+    /// The port of the top Via.
+    via_port: Option<u16>,
     reply: Flow,
     last: Option<Vec<u8>>,
     owner: S,

@@ -76,7 +76,8 @@ impl<C: Copy, S: Copy> Layer<C, S> {
                 machine,
                 key,
                 merge,
-                request,
+                via_port: request.headers.top_via().ok().and_then(|via| via.port),
+                request: Some(Box::new(request)),
                 reply,
                 last: None,
                 owner,
@@ -86,9 +87,9 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         Some(id)
     }
 
-    /// The request of a live server transaction.
+    /// The request of a server transaction that has no final response yet.
     pub(crate) fn request(&self, id: ServerId) -> Option<&Request> {
-        self.servers.get(&id).map(|tx| &tx.request)
+        self.servers.get(&id)?.request.as_deref()
     }
 
     /// To whom a live server transaction belongs.
@@ -121,8 +122,14 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         };
         if sent {
             let bytes = response.to_bytes();
-            wire.transmit(reply_now(tx, wire), bytes.clone());
-            tx.last = Some(bytes);
+            let flow = reply_now(tx, wire);
+            if response.status.is_final() {
+                tx.request = None;
+            }
+            // RFC 6026 §7.1: whoever accepted the INVITE repeats the 2xx, not the transaction.
+            let repeats = !matches!(tx.machine, ServerMachine::Invite(_)) || !response.status.is_success();
+            tx.last = repeats.then(|| bytes.clone());
+            wire.transmit(flow, bytes);
         }
         self.settle_server(id);
         sent
@@ -146,7 +153,11 @@ impl<C: Copy, S: Copy> Layer<C, S> {
                     };
                     match machine.on_timer(timer) {
                         server::Action::SendTrying => {
-                            tx.last = Some(Response::to(&tx.request, StatusCode::TRYING).to_bytes());
+                            let trying = tx
+                                .request
+                                .as_deref()
+                                .map(|request| Response::to(request, StatusCode::TRYING));
+                            tx.last = trying.map(|trying| trying.to_bytes());
                             true
                         }
                         server::Action::Abandoned => {
@@ -191,8 +202,7 @@ fn reply_now<S>(tx: &ServerTransaction<S>, wire: &Wire) -> Flow {
     if !tx.reply.transport.is_reliable() || wire.is_open(&tx.reply) {
         return tx.reply;
     }
-    let port = tx.request.headers.top_via().ok().and_then(|via| via.port);
-    let port = port.unwrap_or(tx.reply.transport.default_port());
+    let port = tx.via_port.unwrap_or(tx.reply.transport.default_port());
     Flow {
         remote: SocketAddr::new(tx.reply.remote.ip(), port),
         connection: None,
