@@ -5,6 +5,7 @@
 //! delay at 8 kHz, 1 ms at 16 kHz. Deliberately absent: any other ratio; drift is the jitter buffer's.
 
 use crate::limits::TICK_SAMPLES;
+use std::sync::{Arc, OnceLock};
 
 /// Taps per input phase at 8 kHz: 144 in all, from 3.4 to 4.6 kHz.
 const TAPS_8K: usize = 24;
@@ -16,7 +17,7 @@ pub(crate) struct Upsampler {
     factor: usize,
     taps: usize,
     /// One row of `taps` for each of the `factor` output phases, newest input sample last.
-    rows: Box<[f32]>,
+    rows: Arc<[f32]>,
     /// The last `taps - 1` samples of the ticks before, then this tick's.
     input: Box<[f32]>,
 }
@@ -24,16 +25,10 @@ pub(crate) struct Upsampler {
 impl Upsampler {
     pub(crate) fn new(factor: usize) -> Self {
         let taps = taps_for(factor);
-        let prototype = low_pass(factor, taps * factor);
-        // Output n·L+p is the sum over k of h[k·L+p]·x[n−k], times L to make up for the stuffed zeros.
-        let rows = (0..factor)
-            .flat_map(|phase| (0..taps).rev().map(move |k| k * factor + phase))
-            .map(|tap| prototype.get(tap).copied().unwrap_or(0.0) * factor as f32)
-            .collect();
         Self {
             factor,
             taps,
-            rows,
+            rows: design(factor).rows,
             input: vec![0.0; taps - 1 + TICK_SAMPLES / factor].into(),
         }
     }
@@ -70,7 +65,7 @@ impl Upsampler {
 #[derive(Clone)]
 pub(crate) struct Downsampler {
     factor: usize,
-    taps: Box<[f32]>,
+    taps: Arc<[f32]>,
     input: Box<[f32]>,
 }
 
@@ -79,7 +74,7 @@ impl Downsampler {
         let length = taps_for(factor) * factor;
         Self {
             factor,
-            taps: low_pass(factor, length).into(),
+            taps: design(factor).taps,
             input: vec![0.0; length - 1 + TICK_SAMPLES].into(),
         }
     }
@@ -120,6 +115,37 @@ impl Downsampler {
 /// Samples of a tick at the rate that is 48 kHz divided by `factor`.
 const fn taps_for(factor: usize) -> usize {
     if factor == 6 { TAPS_8K } else { TAPS_16K }
+}
+
+/// The coefficients of one ratio.
+#[derive(Debug, Clone)]
+struct Design {
+    taps: Arc<[f32]>,
+    /// By phase: output n·L+p is the sum over k of h[k·L+p]·x[n−k], times L to make up for the stuffed zeros.
+    rows: Arc<[f32]>,
+}
+
+/// Reckoned once: every leg needs them, and a thousand legs a second are built.
+fn design(factor: usize) -> Design {
+    static DESIGNS: [OnceLock<Design>; 2] = [OnceLock::new(), OnceLock::new()];
+    let reckon = || {
+        let taps = taps_for(factor);
+        let prototype = low_pass(factor, taps * factor);
+        let rows = (0..factor)
+            .flat_map(|phase| (0..taps).rev().map(move |k| k * factor + phase))
+            .map(|tap| prototype.get(tap).copied().unwrap_or(0.0) * factor as f32)
+            .collect();
+        Design {
+            taps: prototype.into(),
+            rows,
+        }
+    };
+    let known = match factor {
+        6 => DESIGNS.first(),
+        3 => DESIGNS.last(),
+        _ => None,
+    };
+    known.map_or_else(reckon, |known| known.get_or_init(reckon).clone())
 }
 
 /// Sum of products in eight lanes, which the compiler turns into vector instructions.

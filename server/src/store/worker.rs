@@ -17,6 +17,9 @@ use tokio::sync::oneshot;
 
 /// Facts in one transaction: a bound on what one failure loses.
 const BATCH: usize = 256;
+/// How long a fact waits for others, so that a thousand calls a second are two hundred transactions and not two
+/// thousand. Questions and the end of the process do not wait.
+const GATHER: Duration = Duration::from_millis(5);
 /// The same trouble is logged at most so often.
 const REPORT: Duration = Duration::from_secs(10);
 
@@ -108,12 +111,15 @@ impl Worker<'_> {
             if next.is_none() {
                 return;
             }
+            let until = Instant::now() + GATHER;
             while let Some(job) = next.take() {
                 if let Job::Record { at, record } = job {
                     let lost = self.backlog.push((unix_ms(at), record));
                     self.metrics.store_lost.inc_by(lost);
                     if self.backlog.len() % BATCH != 0 {
-                        next = jobs.try_recv().ok();
+                        next = jobs
+                            .recv_timeout(until.saturating_duration_since(Instant::now()))
+                            .ok();
                     }
                     continue;
                 }
@@ -238,10 +244,9 @@ fn write_all(
     for (at, record) in backlog.first(count) {
         events::write(&transaction, run, *at, record)?;
     }
-    transaction.execute(
-        "DELETE FROM event WHERE id <= (SELECT COALESCE(MAX(id), 0) FROM event) - ?1",
-        params![MAX_EVENTS],
-    )?;
+    transaction
+        .prepare_cached("DELETE FROM event WHERE id <= (SELECT COALESCE(MAX(id), 0) FROM event) - ?1")?
+        .execute(params![MAX_EVENTS])?;
     transaction.commit()?;
     Ok(())
 }
