@@ -7,6 +7,9 @@
 
 mod next_hop;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use crate::endpoint::Flow;
 use crate::error::HeaderError;
 use crate::headers::{Contacts, NameAddr};
@@ -62,12 +65,31 @@ pub struct Dialog {
     remote: String,
     remote_target: Uri,
     route_set: Vec<NameAddr>,
-    local_cseq: u32,
-    remote_cseq: Option<u32>,
+    numbers: Arc<Numbers>,
     contact: String,
     flow: Flow,
     translated: bool,
     peer_takes_update: bool,
+}
+
+/// The CSeq numbers of a dialog, one count for all its usages (RFC 5057 §3.1): copies of a dialog share them.
+#[derive(Debug)]
+struct Numbers {
+    local: AtomicU32,
+    /// [`NONE_YET`] before the peer's first request.
+    remote: AtomicU32,
+}
+
+/// No CSeq can be as large (§8.1.1.5).
+const NONE_YET: u32 = u32::MAX;
+
+impl Numbers {
+    fn new(local: u32, remote: Option<u32>) -> Arc<Self> {
+        Arc::new(Numbers {
+            local: AtomicU32::new(local),
+            remote: AtomicU32::new(remote.unwrap_or(NONE_YET)),
+        })
+    }
 }
 
 impl Dialog {
@@ -103,8 +125,7 @@ impl Dialog {
             remote_target,
             // §12.1.1: in the order of the request.
             route_set: headers.record_routes()?,
-            local_cseq: cseq,
-            remote_cseq: Some(headers.cseq()?.seq),
+            numbers: Numbers::new(cseq, Some(headers.cseq()?.seq)),
             contact,
             flow,
             peer_takes_update: takes_update(headers),
@@ -140,8 +161,7 @@ impl Dialog {
             remote_target,
             // The 2xx needs its ACK even when this cannot be read.
             route_set: reversed_routes(headers).unwrap_or_default(),
-            local_cseq: request.headers.cseq()?.seq,
-            remote_cseq: None,
+            numbers: Numbers::new(request.headers.cseq()?.seq, None),
             contact,
             flow,
             translated: false,
@@ -172,8 +192,7 @@ impl Dialog {
             remote: from.to_owned(),
             remote_target: target(headers)?.unwrap_or_else(|| subscribe.uri.clone()),
             route_set: headers.record_routes()?,
-            local_cseq: subscribe.headers.cseq()?.seq,
-            remote_cseq: Some(headers.cseq()?.seq),
+            numbers: Numbers::new(subscribe.headers.cseq()?.seq, Some(headers.cseq()?.seq)),
             contact,
             flow,
             translated: false,
@@ -223,10 +242,11 @@ impl Dialog {
         let Ok(cseq) = request.headers.cseq() else {
             return false;
         };
-        if self.remote_cseq.is_some_and(|last| cseq.seq < last) {
+        let last = self.numbers.remote.load(Ordering::Relaxed);
+        if last != NONE_YET && cseq.seq < last {
             return false;
         }
-        self.remote_cseq = Some(cseq.seq);
+        self.numbers.remote.store(cseq.seq, Ordering::Relaxed);
         self.flow = flow;
         true
     }
@@ -248,8 +268,9 @@ impl Dialog {
 
     /// The next own CSeq number.
     pub fn next_cseq(&mut self) -> u32 {
-        self.local_cseq = self.local_cseq.saturating_add(1);
-        self.local_cseq
+        let next = self.numbers.local.load(Ordering::Relaxed).saturating_add(1);
+        self.numbers.local.store(next, Ordering::Relaxed);
+        next
     }
 
     /// A request within the dialog with the next CSeq number (§12.2.1.1).

@@ -22,6 +22,7 @@ mod receive;
 mod respond;
 pub(crate) mod schedule;
 pub(crate) mod stack;
+mod subscribe;
 mod types;
 mod wallet;
 pub(crate) mod wire;
@@ -125,7 +126,7 @@ impl Endpoint {
         Counts {
             client_transactions: self.stack.layer.client_count(),
             server_transactions: self.stack.layer.server_count(),
-            dialogs: self.stack.dialogs.len(),
+            dialogs: self.stack.dialog_count(),
             sessions: self.sessions.len(),
             subscriptions: self.subscriptions.len(),
         }

@@ -13,7 +13,7 @@ use crate::framing::Frame;
 use crate::message::{HeaderName, Headers, Message, Method, Request, Response, StatusCode, parse};
 use crate::transaction::layer::{Matched, reply_flow};
 use crate::usage::session::{Session, timer};
-use crate::usage::subscribe::{Notifier, Side, Subscription, requested};
+use crate::usage::subscribe::Side;
 
 /// Seconds after which a client may try again when we are full.
 const RETRY_WHEN_FULL: u32 = 10;
@@ -126,6 +126,9 @@ impl Endpoint {
             return;
         };
         match self.stack.dialogs.get(&id).copied() {
+            _ if request.method == Method::Subscribe && self.is_of_session(&id) => {
+                self.on_subscribe_within(id, request, flow, now);
+            }
             Some(Usage::Session(session)) => {
                 self.with_session(session, |session, stack| {
                     session.on_request(request, flow, stack, now)
@@ -147,7 +150,13 @@ impl Endpoint {
         }
     }
 
-    fn subscription_request(&mut self, id: SubscriptionId, request: Request, flow: Flow, now: Instant) {
+    pub(super) fn subscription_request(
+        &mut self,
+        id: SubscriptionId,
+        request: Request,
+        flow: Flow,
+        now: Instant,
+    ) {
         self.with_subscription(id, |subscription, stack| match &mut subscription.side {
             Side::Notifier(notifier) => notifier.on_request(request, flow, stack, now),
             Side::Subscriber(subscriber) => subscriber.on_request(request, flow, stack, now),
@@ -223,55 +232,8 @@ impl Endpoint {
         }
     }
 
-    fn on_subscribe(&mut self, request: Request, flow: Flow, now: Instant) {
-        let minimum = self.stack.config.min_subscription;
-        let asked = requested(&request);
-        if !matches!(request.headers.event(), Ok(Some(_))) {
-            return self.turn_away(&request, StatusCode::BAD_EVENT, flow);
-        }
-        if asked > 0 && asked < minimum {
-            return self.turn_away(&request, StatusCode::INTERVAL_TOO_BRIEF, flow);
-        }
-        let Some(peer) = self.admit(&request, flow) else {
-            return;
-        };
-        let id = SubscriptionId(self.stack.number());
-        let reply = reply_flow(&request, flow);
-        let Some(tx) = self
-            .stack
-            .layer
-            .accept(request.clone(), reply, ServerUse::Subscribe(id), now)
-        else {
-            return self.stack.release_peer(peer);
-        };
-        match Notifier::asked(id, tx, &request, flow, &mut self.stack, now) {
-            Ok(notifier) => {
-                let side = Side::Notifier(Box::new(notifier));
-                self.subscriptions.insert(
-                    id,
-                    Subscription {
-                        peer: Some(peer),
-                        side,
-                    },
-                );
-                self.stack.emit(Event::Subscribe {
-                    subscription: id,
-                    request,
-                    flow,
-                });
-            }
-            Err(error) => {
-                tracing::debug!(%error, "SUBSCRIBE makes no dialog");
-                let mut response = self.stack.response(&request, StatusCode::BAD_REQUEST);
-                response.tag_to(&self.stack.ids.tag());
-                self.stack.respond(tx, &response, now);
-                self.stack.release_peer(peer);
-            }
-        }
-    }
-
     /// Counts one more usage of a peer, or tells it that it has too many.
-    fn admit(&mut self, request: &Request, flow: Flow) -> Option<IpAddr> {
+    pub(super) fn admit(&mut self, request: &Request, flow: Flow) -> Option<IpAddr> {
         let peer = flow.remote.ip();
         if self.stack.admit_peer(peer) {
             return Some(peer);
@@ -294,7 +256,7 @@ impl Endpoint {
         self.stack.respond_stateless(request, response, flow);
     }
 
-    fn turn_away(&mut self, request: &Request, status: StatusCode, flow: Flow) {
+    pub(super) fn turn_away(&mut self, request: &Request, status: StatusCode, flow: Flow) {
         let mut response = self.stack.response(request, status);
         match status {
             StatusCode::SERVICE_UNAVAILABLE => response.headers.push(HeaderName::RetryAfter, RETRY_WHEN_FULL),

@@ -76,6 +76,8 @@ pub(crate) struct Stack {
     pub(crate) wire: Wire,
     pub(crate) layer: Layer<ClientUse, ServerUse>,
     pub(crate) dialogs: HashMap<DialogId, Usage>,
+    /// Subscriptions of the peer in the dialogs of sessions, which they may outlive.
+    pub(crate) within: HashMap<DialogId, Vec<SubscriptionId>>,
     /// SUBSCRIBEs whose dialog a NOTIFY may make, by Call-ID and our tag.
     pub(crate) half_dialogs: HashMap<(String, String), SubscriptionId>,
     pub(crate) usages: Schedule<WakeUsage>,
@@ -102,6 +104,7 @@ impl Stack {
             ids,
             wire: Wire::new(),
             dialogs: HashMap::new(),
+            within: HashMap::new(),
             half_dialogs: HashMap::new(),
             usages: Schedule::new(),
             wallet: Wallet::default(),
@@ -115,6 +118,16 @@ impl Stack {
     pub(crate) fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
+    }
+
+    /// Dialogs, those included that only a subscription is left of.
+    pub(crate) fn dialog_count(&self) -> usize {
+        let left = self
+            .within
+            .keys()
+            .filter(|id| !self.dialogs.contains_key(id))
+            .count();
+        self.dialogs.len() + left
     }
 
     pub(crate) fn emit(&mut self, event: Event) {

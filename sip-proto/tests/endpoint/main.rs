@@ -30,3 +30,4 @@ mod streams;
 mod subscriptions;
 mod torture;
 mod transports;
+mod usages;

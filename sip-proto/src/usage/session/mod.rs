@@ -135,6 +135,16 @@ impl Session {
         }
     }
 
+    /// The dialog for a subscription of the peer that lives in it; none when the request is out of order, or the session
+    /// is ending.
+    pub(crate) fn share_dialog(&mut self, id: &DialogId, request: &Request, flow: Flow) -> Option<Dialog> {
+        if !self.takes_offers() {
+            return None;
+        }
+        let dialog = self.dialog_mut(Some(id))?;
+        dialog.admit(request, flow).then(|| dialog.clone())
+    }
+
     /// The application answered one of the peer's requests, or never did.
     pub(crate) fn request_done(&mut self) {
         self.waiting = self.waiting.saturating_sub(1);

@@ -1,7 +1,8 @@
-//! Subscriptions: both sides of SUBSCRIBE and NOTIFY (RFC 6665), one subscription a dialog.
+//! Subscriptions: both sides of SUBSCRIBE and NOTIFY (RFC 6665), one subscription a dialog, or the peer's in the dialog
+//! of a session, which neither ends the other (RFC 5057).
 //!
 //! The notifier's side is in `notifier.rs`, the subscriber's in `subscriber.rs`, each with its table. Absent:
-//! several subscriptions in one dialog, REFER's implicit one (its NOTIFYs are plain requests of a session),
+//! our own subscriptions in a dialog that is there already, REFER's implicit one (its NOTIFYs are plain requests of a session),
 //! suppression by ETag (RFC 5839).
 
 mod notifier;
@@ -62,6 +63,14 @@ impl Subscription {
     /// Takes it out of the dialog table.
     pub(crate) fn leave(&self, stack: &mut Stack) {
         match &self.side {
+            Side::Notifier(notifier) if notifier.is_within() => {
+                if let Some(others) = stack.within.get_mut(notifier.dialog.id()) {
+                    others.retain(|other| *other != notifier.id);
+                    if others.is_empty() {
+                        stack.within.remove(notifier.dialog.id());
+                    }
+                }
+            }
             Side::Notifier(notifier) => {
                 stack.dialogs.remove(notifier.dialog.id());
             }

@@ -28,7 +28,7 @@ use crate::transaction::layer::ServerId;
 
 /// A subscription of the peer's.
 pub(crate) struct Notifier {
-    id: SubscriptionId,
+    pub(super) id: SubscriptionId,
     pub(crate) dialog: Dialog,
     event: String,
     state: State,
@@ -37,6 +37,8 @@ pub(crate) struct Notifier {
     /// A NOTIFY is unanswered.
     waiting: bool,
     queued: Option<(NotifyState, Option<Body>)>,
+    /// The dialog is a session's, which has it in the dialog table.
+    within: bool,
     /// When a NOTIFY that the application owes is sent empty.
     due: Option<Instant>,
 }
@@ -64,7 +66,22 @@ impl Notifier {
         if dialog.is_translated() {
             stack.layer.avoid_streams(flow.remote, now);
         }
-        Ok(Notifier {
+        Ok(Notifier::in_dialog(id, tx, request, dialog, false))
+    }
+
+    /// A new SUBSCRIBE in the dialog of a session, whose numbers it shares (RFC 5057).
+    pub(crate) fn within(id: SubscriptionId, tx: ServerId, request: &Request, dialog: Dialog) -> Notifier {
+        Notifier::in_dialog(id, tx, request, dialog, true)
+    }
+
+    fn in_dialog(
+        id: SubscriptionId,
+        tx: ServerId,
+        request: &Request,
+        dialog: Dialog,
+        within: bool,
+    ) -> Notifier {
+        Notifier {
             id,
             dialog,
             event: request.headers.get(&HeaderName::Event).unwrap_or("").to_owned(),
@@ -75,8 +92,19 @@ impl Notifier {
             granted: 0,
             waiting: false,
             queued: None,
+            within,
             due: None,
-        })
+        }
+    }
+
+    /// Whether the dialog is a session's.
+    pub(crate) fn is_within(&self) -> bool {
+        self.within
+    }
+
+    /// Whether a SUBSCRIBE in the dialog means this subscription: its whole Event, id included (RFC 6665 §8.2.1).
+    pub(crate) fn is_for(&self, event: &str) -> bool {
+        self.event == event
     }
 
     pub(crate) fn is_over(&self) -> bool {
@@ -116,9 +144,11 @@ impl Notifier {
         response.headers.push(HeaderName::Contact, self.dialog.contact());
         response.headers.push(HeaderName::Expires, lasts);
         stack.respond(tx, &response, now);
-        stack
-            .dialogs
-            .insert(self.dialog.id().clone(), Usage::Subscription(self.id));
+        if !self.within {
+            stack
+                .dialogs
+                .insert(self.dialog.id().clone(), Usage::Subscription(self.id));
+        }
         self.state = State::Active {
             until: now + seconds(lasts),
             pending: false,
