@@ -6,7 +6,7 @@
 //! class of listeners and once for each talker without its own voice (`share`, `send`), and sent.
 //!
 //! The tick never allocates, frees, locks, logs or blocks. Deliberately absent: sockets, threads, clocks, SIP and
-//! SDP; video, recording and SRTP come later, behind the same `Outbox`.
+//! SDP, and SRTP, which whoever implements the `Outbox` adds; video and recording come later.
 
 mod announce;
 mod command;

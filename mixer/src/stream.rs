@@ -1,7 +1,6 @@
 //! The wire side of a leg: session, latch and clock, and the packets written with them.
 //!
-//! All of it outlives re-negotiations. Deliberately absent: SRTP, which will sit between here and the
-//! [`Outbox`].
+//! All of it outlives re-negotiations. Deliberately absent: SRTP, which the [`Outbox`]'s other side adds.
 
 use crate::command::{EventMap, LegKey};
 use crate::lane::Packet;

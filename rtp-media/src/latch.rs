@@ -14,7 +14,8 @@
 //! | latched | from elsewhere otherwise | refused |
 //! | any | new address signalled | waiting |
 //!
-//! Deliberately absent: SRTP, which latches after authentication alone, and ICE, which replaces all this.
+//! Deliberately absent: SRTP, whose packets are opened before they come here ([`crate::srtp`]), so that only authentic
+//! ones can latch; and ICE, which replaces all this.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;

@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::telemetry::Metrics;
 use nix::fcntl::{Flock, FlockArg};
 use sip_proto::endpoint::Endpoint;
+use sip_proto::sdp::offer_answer::SrtpPolicy;
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -204,7 +205,12 @@ impl Parts<'_> {
             tracing::warn!("--lan: everybody on the local network may call, list and create meetings");
             return;
         }
-        tracing::warn!("media is sent in clear (no SRTP yet): use this only on networks that you trust");
+        let exposed = match self.config.srtp_policy() {
+            SrtpPolicy::Off => "media is sent in clear (media.srtp = \"off\")",
+            SrtpPolicy::Optional => "phones without SRTP are taken in clear (media.srtp = \"optional\")",
+            SrtpPolicy::Required => "signalling is in clear (no TLS yet), and with it the keys of SRTP",
+        };
+        tracing::warn!("{exposed}: use this only on networks that you trust");
         match self.store.count_accounts(self.config.sip.realm.clone()).await {
             Ok(0) => tracing::warn!(
                 "there are no accounts, so nobody can call: add one by `meet-server user add NAME`, or use --lan"

@@ -171,6 +171,11 @@ fn every_suite_and_a_clear_phone_meet_in_one_room() {
     }
     assert_eq!(metric(&server, "shard_srtp_unauthentic"), 0.0);
     assert_eq!(metric(&server, "shard_srtp_replayed"), 0.0);
+    let seen = server.get("/api/v1/meetings/blue/participants").json();
+    let list = seen["participants"].as_array().unwrap();
+    let shown = |name: &str| &list.iter().find(|p| p["name"] == name).unwrap()["srtp"];
+    assert_eq!(shown("bob"), "AES_CM_128_HMAC_SHA1_80");
+    assert!(shown("ann").is_null(), "in clear");
 }
 
 #[test]

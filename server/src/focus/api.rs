@@ -180,6 +180,8 @@ pub struct ParticipantView {
     pub age: Duration,
     /// Name of the codec that we send.
     pub codec: Option<&'static str>,
+    /// Name of the suite by which its media is protected.
+    pub srtp: Option<&'static str>,
     /// The latest statistics, at most about a second old.
     pub stats: Option<LegStats>,
 }

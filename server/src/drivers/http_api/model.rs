@@ -111,6 +111,8 @@ pub struct Participant {
     pub age_seconds: u64,
     /// Codec that we send.
     pub codec: Option<String>,
+    /// SRTP suite by which its sound is protected; absent where it is in clear.
+    pub srtp: Option<String>,
     /// Live figures; absent before the first second.
     pub statistics: Option<Statistics>,
 }
@@ -268,6 +270,7 @@ impl From<ParticipantView> for Participant {
             creator: view.creator,
             age_seconds: view.age.as_secs(),
             codec: view.codec.map(str::to_owned),
+            srtp: view.srtp.map(str::to_owned),
             statistics: view.stats.as_ref().map(Statistics::from),
         }
     }

@@ -146,6 +146,7 @@ impl Room {
                 .map(|since| now.saturating_duration_since(since))
                 .unwrap_or_default(),
             codec: leg.negotiation.agreed().and_then(mixing::codec_name),
+            srtp: leg.srtp.as_ref().map(|srtp| srtp.suite.name()),
             stats: leg.stats,
         }
     }
