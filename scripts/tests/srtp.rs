@@ -11,12 +11,14 @@ mod hearing;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::process::Command;
 
 use hearing::{PATIENCE, opus, wait_hears};
 use nix::sys::signal::Signal;
 
 use workshop::baresip::{Baresip, Options};
-use workshop::server::Server;
+use workshop::process::Process;
+use workshop::server::{Server, program};
 use workshop::tone::{Recording, goertzel};
 use workshop::tshark::{count, tshark};
 
@@ -77,6 +79,50 @@ fn who_requires_srtp_refuses_a_clear_phone_and_takes_a_protected_one() {
     ben.call(&server.room("vault")).unwrap();
     wait_hears("ann", &tones, &[700], || ann.heard().unwrap());
     wait_hears("ben", &tones, &[500], || ben.heard().unwrap());
+}
+
+/// `meet` in a meeting, headless, with this tone.
+fn meet(folder: &Path, server: &Server, name: &str, tone: &str, more: &[&str]) -> Process {
+    let heard = format!("file:{}", folder.join(name).with_extension("wav").display());
+    let mut command = Command::new(program("meet"));
+    command
+        .env("XDG_STATE_HOME", folder.join("state"))
+        .env("XDG_CONFIG_HOME", folder.join("config"))
+        .args(["--json", "--server", &server.sip.to_string(), "join", "vault"])
+        .args(["--name", name, "--headless", "--mic", tone, "--speaker", &heard])
+        .args(more);
+    Process::start(command).unwrap()
+}
+
+#[test]
+fn meet_protects_by_itself_and_only_in_clear_when_told_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = [("MEET_MEDIA_SRTP", "required")];
+    let server = Server::start_lan_at("127.0.0.1:0", folder.path(), &[], &settings).unwrap();
+    let mut ann = meet(folder.path(), &server, "ann", "tone:500", &[]);
+    let mut ben = meet(folder.path(), &server, "ben", "tone:700", &["--srtp"]);
+    for person in [&ann, &ben] {
+        let joined = person.wait_line("\"event\":\"joined\"", PATIENCE).unwrap();
+        assert!(joined.contains("\"srtp\":\"AEAD_AES_128_GCM\""), "{joined}");
+    }
+    let mut clear = meet(folder.path(), &server, "cat", "none", &["--srtp=off"]);
+    let status = clear.wait_exit(PATIENCE).unwrap();
+    assert_eq!(status.code(), Some(4), "refused: {}", clear.output());
+    let heard = |name: &str| Recording::read(&folder.path().join(name).with_extension("wav"));
+    let nothing = || Recording {
+        rate: 48_000,
+        samples: Vec::new(),
+    };
+    wait_hears("ann", &[500, 700], &[700], || {
+        heard("ann").unwrap_or_else(|_| nothing())
+    });
+    wait_hears("ben", &[500, 700], &[500], || {
+        heard("ben").unwrap_or_else(|_| nothing())
+    });
+    for person in [&mut ann, &mut ben] {
+        person.signal(Signal::SIGTERM);
+        assert!(person.wait_exit(PATIENCE).unwrap().success());
+    }
 }
 
 /// The payloads of the PCMU packets of a capture as if they were in clear, a second and a half of each stream.
