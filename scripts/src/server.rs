@@ -74,6 +74,16 @@ impl Server {
         }
     }
 
+    /// GET of a path of the API, as text.
+    pub fn text(&self, path: &str) -> Result<String, ServerError> {
+        let url = format!("http://{}{path}", self.http);
+        let error = |source| ServerError::Api {
+            url: url.clone(),
+            source: Box::new(source),
+        };
+        ureq::get(&url).call().map_err(error)?.body_mut().read_to_string().map_err(error)
+    }
+
     /// GET of a path of the API, as JSON.
     pub fn get(&self, path: &str) -> Result<serde_json::Value, ServerError> {
         let url = format!("http://{}{path}", self.http);

@@ -29,7 +29,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -161,7 +161,7 @@ impl Parts<'_> {
         };
         let (mut datagrams, mut listeners) = (Vec::new(), Vec::new());
         for listener in sip {
-            datagrams.push(UdpSocket::from_std(listener.udp)?);
+            datagrams.push(listener.udp);
             listeners.push(TcpListener::from_std(listener.tcp)?);
         }
         let udp = UdpSockets::start(datagrams, &queues, self.tap.clone(), &self.metrics)?;

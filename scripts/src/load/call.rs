@@ -133,6 +133,35 @@ impl Caller {
         self.in_dialog("BYE", call, 2)
     }
 
+    /// OPTIONS in a call: the time to its answer, if that comes within a second.
+    pub fn ask(&self, call: &Call, cseq: u32) -> Result<Option<Duration>, CallError> {
+        let branch = format!("z9hG4bK-o{cseq}-{}", call.id);
+        let head = self.head(
+            "OPTIONS",
+            &call.target,
+            &branch,
+            &call.from,
+            &call.to,
+            &call.id,
+            cseq,
+        );
+        let asked = Instant::now();
+        self.socket
+            .send(format!("{head}Content-Length: 0\r\n\r\n").as_bytes())?;
+        self.socket.set_read_timeout(Some(T1))?;
+        let mut buffer = [0_u8; 65_536];
+        while asked.elapsed() < T1 * 2 {
+            let Ok(length) = self.socket.recv(&mut buffer) else {
+                continue;
+            };
+            let answer = String::from_utf8_lossy(buffer.get(..length).unwrap_or_default()).into_owned();
+            if answer.starts_with("SIP/2.0 200") && answer.contains(&branch) {
+                return Ok(Some(asked.elapsed()));
+            }
+        }
+        Ok(None)
+    }
+
     fn in_dialog(&self, method: &str, call: &Call, cseq: u32) -> Result<(), CallError> {
         let branch = format!("z9hG4bK-{method}-{}", call.id);
         let head = self.head(

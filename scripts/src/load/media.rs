@@ -210,7 +210,7 @@ fn drive(members: &[(Member, SocketAddr)], counters: &Counters, stop: &AtomicBoo
 }
 
 /// Writes an RTP packet (RFC 3550 §5.1) and gives its length.
-fn header(packet: &mut [u8], round: u32, index: usize, payload: &[u8]) -> usize {
+pub(super) fn header(packet: &mut [u8], round: u32, index: usize, payload: &[u8]) -> usize {
     let [s1, s2] = (round as u16).to_be_bytes();
     let [t1, t2, t3, t4] = round.wrapping_mul(FRAME as u32).to_be_bytes();
     let [c1, c2, c3, c4] = (0x10AD_0000 + index as u32).to_be_bytes();

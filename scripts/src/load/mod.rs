@@ -4,10 +4,13 @@
 //! hours on a shared machine can be compared. Absent on purpose: pass or fail by time; `scripts/bench` prints,
 //! people judge.
 
+pub mod attack;
 pub mod call;
 pub mod calls;
 pub mod delay;
 pub mod dialer;
+pub mod ears;
+pub mod flood;
 pub mod media;
 pub mod overload;
 pub mod ports;

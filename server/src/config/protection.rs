@@ -28,7 +28,7 @@ impl Default for ProtectionConfig {
         Self {
             requests_per_second: 200,
             requests_at_once: 2_000,
-            strangers_per_second: 2_000,
+            strangers_per_second: 500,
             wrong_passwords: 20,
             ban_seconds: 600,
             trusted: Vec::new(),

@@ -79,6 +79,8 @@ pub const COMMAND_RETRIES: usize = 400;
 pub const API_CONNECTIONS: usize = 256;
 /// An API connection on which nothing comes for so long is closed.
 pub const API_IDLE: Duration = Duration::from_secs(30);
+/// A reading thread looks so often whether the server still runs.
+pub const READ_PATIENCE: Duration = Duration::from_millis(250);
 /// Messages of calls that wait for the signalling task, apart from everything else; at 4 kB each 4 MB.
 pub const CALL_QUEUE: usize = 1024;
 /// Stream inputs that wait for the signalling task, apart from datagrams; at up to 16 kB each 4 MB. Full: streams

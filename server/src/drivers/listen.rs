@@ -1,6 +1,7 @@
 //! Binding: UDP and TCP on the same port, IPv6 apart from IPv4.
 
 use super::limits::PORT_ATTEMPTS;
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -56,8 +57,11 @@ pub fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
 
 fn udp(address: SocketAddr) -> io::Result<UdpSocket> {
     let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
-    // Only a wish.
+    // Only wishes; the second one is beyond `net.core.rmem_max`, and granted to root.
     drop(socket.set_recv_buffer_size(UDP_BUFFER));
+    if let Err(error) = setsockopt(&socket, sockopt::RcvBufForce, &UDP_BUFFER) {
+        tracing::debug!(%error, "the receive buffer of SIP keeps the size that the system allows");
+    }
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

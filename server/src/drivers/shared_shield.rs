@@ -1,7 +1,7 @@
 //! The one shield, shared by the readers of datagrams, the acceptors of streams and the signalling task.
 //!
-//! All of them run on one thread, one after the other, so the lock is never waited for; it is there because tasks must
-//! be able to move between threads.
+//! It is locked for a microsecond at a time, once a second for the few milliseconds of a sweep; the kernel's socket
+//! buffers hold much more than that. No shard and no tick ever comes near it.
 
 use crate::shield::{Shield, ShieldSettings};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

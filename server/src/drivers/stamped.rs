@@ -5,17 +5,16 @@
 
 use super::limits::{DATAGRAM, STAMP_AGE};
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg, setsockopt,
     sockopt::ReceiveTimestampns,
 };
 use nix::sys::time::TimeSpec;
 use std::io::{self, IoSliceMut};
-use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::AsRawFd;
+use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd};
 use std::time::{Duration, Instant, SystemTime};
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 
 /// What was received: length in the buffer, sender, arrival.
 #[derive(Debug, Clone, Copy)]
@@ -46,9 +45,20 @@ impl StampedReader {
         }
     }
 
-    /// The next datagram.
-    pub async fn receive(&mut self, socket: &UdpSocket) -> io::Result<Received> {
-        let (length, remote, stamp) = socket.async_io(Interest::READABLE, || self.read(socket)).await?;
+    /// The next datagram; `None` when there is none within `patience`. The socket does not block.
+    pub fn receive(&mut self, socket: &UdpSocket, patience: Duration) -> io::Result<Option<Received>> {
+        let (length, remote, stamp) = match self.read(socket) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
+                let mut waiting = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+                match poll(&mut waiting, timeout) {
+                    Ok(0) | Err(Errno::EINTR) => return Ok(None),
+                    Ok(_) => self.read(socket)?,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            other => other?,
+        };
         let now = Instant::now();
         let age = stamp
             .and_then(|stamp| {
@@ -57,11 +67,11 @@ impl StampedReader {
             })
             // The wall clock may have been set in between.
             .filter(|age| *age <= STAMP_AGE);
-        Ok(Received {
+        Ok(Some(Received {
             length,
             remote,
             arrival: age.and_then(|age| now.checked_sub(age)).unwrap_or(now),
-        })
+        }))
     }
 
     /// The first bytes of the last datagram.
@@ -115,18 +125,19 @@ mod tests {
     use super::*;
 
     /// The kernel begins to stamp a moment after the first socket asked for it: one of several must be true.
-    #[tokio::test]
-    async fn arrival_is_the_kernels_not_the_readers() {
+    #[test]
+    fn arrival_is_the_kernels_not_the_readers() {
         for ip in ["127.0.0.1:0", "[::1]:0"] {
-            let socket = UdpSocket::bind(ip).await.unwrap();
+            let socket = UdpSocket::bind(ip).unwrap();
+            socket.set_nonblocking(true).unwrap();
             let mut reader = StampedReader::new(&socket);
-            let sender = std::net::UdpSocket::bind(ip).unwrap();
+            let sender = UdpSocket::bind(ip).unwrap();
             let mut early = false;
             for _ in 0..50 {
                 sender.send_to(b"hello", socket.local_addr().unwrap()).unwrap();
                 let sent = Instant::now();
                 std::thread::sleep(Duration::from_millis(20));
-                let received = reader.receive(&socket).await.unwrap();
+                let received = reader.receive(&socket, Duration::from_secs(10)).unwrap().unwrap();
                 assert_eq!(reader.bytes(received.length), b"hello");
                 assert_eq!(received.remote, sender.local_addr().unwrap());
                 early |= received.arrival < sent + Duration::from_millis(10);

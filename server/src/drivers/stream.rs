@@ -14,7 +14,6 @@ use super::route::Routes;
 use super::seats::{Pace, Seat, Seats};
 use super::shared_shield::SharedShield;
 use super::transport::{ByteStream, StreamTransport, StreamWriter, WireInput};
-use crate::shield::Cause;
 use crate::telemetry::Metrics;
 use sip_proto::endpoint::{ConnectionId, Flow, StreamState};
 use std::collections::HashMap;
@@ -229,12 +228,9 @@ async fn accept(listener: TcpListener, bound: SocketAddr, shared: Shared) {
             shared.metrics.sip_dropped.inc();
             continue;
         }
-        if !shared
-            .shield
-            .lock()
-            .admits_connection(remote.ip(), Instant::now())
-        {
-            shared.metrics.shielded(Cause::Banned);
+        let judged = shared.shield.lock().connection(remote.ip(), Instant::now());
+        if let Err(cause) = judged {
+            shared.metrics.shielded(cause);
             continue;
         }
         let Some(place) = Place::take(remote, &shared) else {

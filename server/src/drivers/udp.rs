@@ -1,10 +1,13 @@
-//! SIP over UDP: one task per socket reads, the signalling task writes without waiting.
+//! SIP over UDP: one thread per socket reads, the signalling task writes without waiting.
 //!
 //! Every datagram passes the shield (`crate::shield`) before it is queued: a flood is dropped here, and messages of
-//! calls have a queue of their own. A full queue drops datagrams (senders repeat them, RFC 3261 §17); a full socket buffer drops
-//! ours, and our own timers repeat. STUN keep-alives are answered on the spot. Deliberately absent: RTP, which never enters tokio.
+//! calls have a queue of their own. The reader is a thread of its own, so that the kernel's buffer is emptied while the
+//! signalling task is busy: what overflows there is lost without regard to what it is. A full queue drops datagrams
+//! (senders repeat them, RFC 3261 §17); a full socket buffer drops ours, and our own timers repeat. STUN keep-alives are answered on the spot.
+//! Deliberately absent: RTP, which has the shards' threads.
 
 use super::capture::SharedTap;
+use super::limits::READ_PATIENCE;
 use super::route::Routes;
 use super::shared_shield::SharedShield;
 use super::stamped::{Received, StampedReader};
@@ -13,10 +16,9 @@ use super::transport::WireInput;
 use crate::shield::Verdict;
 use crate::telemetry::Metrics;
 use sip_proto::endpoint::{Flow, Transport};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
 /// Where datagrams go.
@@ -50,13 +52,16 @@ impl UdpSockets {
         for socket in sockets {
             let socket = Arc::new(socket);
             let address = socket.local_addr()?;
-            tokio::spawn(read(
-                Arc::clone(&socket),
-                address,
-                queues.clone(),
-                tap.clone(),
-                Arc::clone(metrics),
-            ));
+            let reader = Reader {
+                socket: Arc::clone(&socket),
+                bound: address,
+                queues: queues.clone(),
+                tap: tap.clone(),
+                metrics: Arc::clone(metrics),
+            };
+            std::thread::Builder::new()
+                .name("sip-udp".into())
+                .spawn(move || reader.run())?;
             bound.push((address, socket));
         }
         Ok(Self {
@@ -71,7 +76,7 @@ impl UdpSockets {
         let Some(socket) = self.socket_for(flow) else {
             return false;
         };
-        match socket.try_send_to(bytes, flow.remote) {
+        match socket.send_to(bytes, flow.remote) {
             Ok(_) => {
                 self.metrics.sip_sent(Transport::Udp);
                 if let Some(tap) = &self.tap {
@@ -105,67 +110,80 @@ impl UdpSockets {
     }
 }
 
-async fn read(
+/// What a reading thread works with.
+struct Reader {
     socket: Arc<UdpSocket>,
     bound: SocketAddr,
     queues: DatagramQueues,
     tap: Option<SharedTap>,
     metrics: Arc<Metrics>,
-) {
-    let mut reader = StampedReader::new(&socket);
-    let mut routes = Routes::default();
-    loop {
-        let Received {
-            length,
-            remote,
-            arrival,
-        } = match reader.receive(&socket).await {
-            Ok(received) => received,
-            Err(error) => {
-                // ICMP errors of earlier sends surface here; they end nothing.
-                tracing::debug!(%error, "receive error on UDP");
-                tokio::task::yield_now().await;
+}
+
+impl Reader {
+    /// Reads until nobody takes datagrams any more.
+    fn run(self) {
+        let Self {
+            socket,
+            bound,
+            queues,
+            tap,
+            metrics,
+        } = self;
+        let mut reader = StampedReader::new(&socket);
+        let mut routes = Routes::default();
+        while !queues.new.is_closed() {
+            let Received {
+                length,
+                remote,
+                arrival,
+            } = match reader.receive(&socket, READ_PATIENCE) {
+                Ok(Some(received)) => received,
+                Ok(None) => continue,
+                Err(error) => {
+                    // ICMP errors of earlier sends surface here; they end nothing.
+                    tracing::debug!(%error, "receive error on UDP");
+                    continue;
+                }
+            };
+            let bytes = reader.bytes(length);
+            metrics.sip_received(Transport::Udp);
+            let now = Instant::now();
+            let queue = match queues.shield.lock().datagram(remote, bytes, now) {
+                Verdict::OfCall => &queues.of_calls,
+                Verdict::New => &queues.new,
+                Verdict::Drop(cause) => {
+                    metrics.shielded(cause);
+                    continue;
+                }
+            };
+            // RFC 5626 §8: a keep-alive, answered here; lost answers are asked for again.
+            if stun::is_stun(bytes) {
+                if let Some(answer) = stun::answer(bytes, remote) {
+                    drop(socket.send_to(&answer, remote));
+                }
                 continue;
             }
-        };
-        let bytes = reader.bytes(length);
-        metrics.sip_received(Transport::Udp);
-        let now = Instant::now();
-        let queue = match queues.shield.lock().datagram(remote, bytes, now) {
-            Verdict::OfCall => &queues.of_calls,
-            Verdict::New => &queues.new,
-            Verdict::Drop(cause) => {
-                metrics.shielded(cause);
-                continue;
+            let local = routes.local(bound, remote, now);
+            if let Some(tap) = &tap {
+                tap.record(SystemTime::now(), remote, local, bytes);
             }
-        };
-        // RFC 5626 §8: a keep-alive, answered here; lost answers are asked for again.
-        if stun::is_stun(bytes) {
-            if let Some(answer) = stun::answer(bytes, remote) {
-                drop(socket.try_send_to(&answer, remote));
+            let flow = Flow {
+                transport: Transport::Udp,
+                local,
+                remote,
+                connection: None,
+            };
+            match queue.try_send(WireInput::Datagram {
+                flow,
+                bytes: bytes.to_vec(),
+                arrival,
+            }) {
+                Ok(()) => {}
+                Err(mpsc::error::TrySendError::Full(_)) => {
+                    metrics.sip_dropped.inc();
+                }
+                Err(mpsc::error::TrySendError::Closed(_)) => return,
             }
-            continue;
-        }
-        let local = routes.local(bound, remote, now);
-        if let Some(tap) = &tap {
-            tap.record(SystemTime::now(), remote, local, bytes);
-        }
-        let flow = Flow {
-            transport: Transport::Udp,
-            local,
-            remote,
-            connection: None,
-        };
-        match queue.try_send(WireInput::Datagram {
-            flow,
-            bytes: bytes.to_vec(),
-            arrival,
-        }) {
-            Ok(()) => {}
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                metrics.sip_dropped.inc();
-            }
-            Err(mpsc::error::TrySendError::Closed(_)) => return,
         }
     }
 }

@@ -68,8 +68,16 @@ impl Focus {
         if let Err(busy) = self.load.admit(&request.method, calls, now, &mut self.rng) {
             return self.turn_away(request, flow, busy);
         }
+        let source = flow.remote.ip();
+        let sessions = &self.sessions;
+        if request.method == Method::Invite
+            && self.settings.admittance == Admittance::Lan
+            && !self.half_open.has_room(source, |call| sessions.contains_key(&call))
+        {
+            return self.turn_away(request, flow, Rejection::unavailable());
+        }
         let open = self.is_open(&request);
-        match self.gate.screen(&request, flow.remote.ip(), open, now) {
+        match self.gate.screen(&request, source, open, now) {
             Verdict::Refuse(rejection) | Verdict::Wrong(rejection) => {
                 self.turn_away(request, flow, rejection)
             }
@@ -314,6 +322,9 @@ impl Focus {
 
     fn enter(&mut self, room: RoomId, join: Join, now: Instant) {
         self.sessions.insert(join.session, room);
+        if self.settings.admittance == Admittance::Lan {
+            self.half_open.opened(join.session, join.flow.remote.ip());
+        }
         self.tell_room(room, RoomInput::Join(Box::new(join)), now);
     }
 

@@ -17,6 +17,7 @@ use super::api::{ApiRefusal, ApiReply};
 use super::command::SipCommand;
 use super::directory::Directory;
 use super::entrance::{Door, Waiting};
+use super::half_open::HalfOpen;
 use super::ids::{LookupId, RoomId};
 use super::io::{FocusInput, FocusOutput};
 use super::limits;
@@ -37,6 +38,7 @@ pub struct Focus {
     pub(super) registrar: Registrar,
     pub(super) rng: ChaCha12Rng,
     pub(super) sessions: HashMap<SessionId, RoomId>,
+    pub(super) half_open: HalfOpen,
     pub(super) subscriptions: HashMap<SubscriptionId, RoomId>,
     /// In the order of time, because lookups are numbered upwards.
     pub(super) waiting: BTreeMap<LookupId, Waiting>,
@@ -70,6 +72,7 @@ impl Focus {
             registrar: Registrar::new(settings.registrar.clone()),
             rng,
             sessions: HashMap::new(),
+            half_open: HalfOpen::default(),
             subscriptions: HashMap::new(),
             waiting: BTreeMap::new(),
             next_lookup: 0,

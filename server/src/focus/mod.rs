@@ -22,6 +22,7 @@ mod entrance;
     reason = "DESIGN §2 names the file: the focus itself beside its parts"
 )]
 mod focus;
+mod half_open;
 pub mod ids;
 pub mod io;
 pub mod leg;

@@ -62,6 +62,9 @@ impl Focus {
             event,
             SessionEvent::Cancelled | SessionEvent::Failed { .. } | SessionEvent::Terminated { .. }
         );
+        if over || matches!(event, SessionEvent::Confirmed { .. }) {
+            self.half_open.settled(session);
+        }
         match self.sessions.get(&session).copied() {
             Some(room) => {
                 if over {

@@ -25,8 +25,12 @@ pub const CALL_RATE: (f64, f64) = (40.0, 120.0);
 /// New requests from one address and port that proved itself: a second, and at once.
 pub const PROVEN_RATE: (f64, f64) = (50.0, 500.0);
 
+/// New connections from one address: a second, and at once. All phones behind one router come back at once when a
+/// server restarts; whoever opens more makes us work for nothing.
+pub const CONNECTION_RATE: (f64, f64) = (20.0, 300.0);
+
 /// Strangers may send for so long at their full rate before it counts: everybody joins at the full hour.
-pub const STRANGERS_AT_ONCE: f64 = 2.0;
+pub const STRANGERS_AT_ONCE: f64 = 4.0;
 
 /// Wrong passwords are forgotten evenly over this time.
 pub const FAULT_WINDOW: Duration = Duration::from_secs(600);

@@ -74,6 +74,7 @@ pub enum Cause {
 #[derive(Debug, Clone, Copy)]
 struct Watched {
     requests: Bucket,
+    connections: Bucket,
     faults: Bucket,
     banned_until: Option<Instant>,
 }
@@ -138,13 +139,21 @@ impl Shield {
         self.newcomer(from, now)
     }
 
-    /// Whether a connection from this address may be opened.
-    pub fn admits_connection(&self, from: IpAddr, now: Instant) -> bool {
-        self.is_trusted(from)
-            || self
-                .sources
-                .get(&Source::of(from))
-                .is_none_or(|watched| !watched.is_banned(now))
+    /// Judges a connection that an address opens.
+    pub fn connection(&mut self, from: IpAddr, now: Instant) -> Result<(), Cause> {
+        if self.is_trusted(from) {
+            return Ok(());
+        }
+        let Some(watched) = self.watch(Source::of(from), now) else {
+            return Ok(());
+        };
+        if watched.is_banned(now) {
+            Err(Cause::Banned)
+        } else if watched.connections.take(limits::CONNECTION_RATE, now) {
+            Ok(())
+        } else {
+            Err(Cause::Rate)
+        }
     }
 
     /// A call is being set up or is up: its messages go first from now on. `true`: it was not known.
@@ -270,6 +279,7 @@ impl Shield {
         let rates = self.rates();
         Some(self.sources.entry(source).or_insert_with(|| Watched {
             requests: Bucket::full(rates.requests.1, now),
+            connections: Bucket::full(limits::CONNECTION_RATE.1, now),
             faults: Bucket::full(rates.faults.1, now),
             banned_until: None,
         }))
@@ -308,6 +318,7 @@ impl Watched {
     fn is_idle(&mut self, rates: &Rates, now: Instant) -> bool {
         !self.is_banned(now)
             && self.requests.is_full(rates.requests, now)
+            && self.connections.is_full(limits::CONNECTION_RATE, now)
             && self.faults.is_full(rates.faults, now)
     }
 }

@@ -45,6 +45,10 @@ impl Case {
             .count()
     }
 
+    fn connect(&mut self, from: &str) -> Result<(), Cause> {
+        self.shield.connection(from.parse().unwrap(), self.now)
+    }
+
     fn blame(&mut self, from: &str) {
         self.shield.blame(from.parse().unwrap(), self.now);
     }
@@ -76,7 +80,7 @@ fn all_strangers_together_are_limited_and_the_proven_are_not() {
         let from = format!("198.51.{}.{}:5060", n / 250, n % 250);
         through += case.flood(&from, 1);
     }
-    assert_eq!(through, 100, "two seconds' worth");
+    assert_eq!(through, 200, "four seconds' worth");
     assert_eq!(case.send("192.0.2.77:5060", INVITE), Verdict::Drop(Cause::Flood));
     assert_eq!(case.send("192.0.2.9:5060", INVITE), Verdict::New, "proven");
     assert_eq!(
@@ -123,20 +127,13 @@ fn wrong_passwords_bring_a_ban_that_ends() {
         case.blame("192.0.2.1:5060");
         assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::New);
     }
-    assert!(
-        case.shield
-            .admits_connection("192.0.2.1".parse().unwrap(), case.now)
-    );
+    assert_eq!(case.connect("192.0.2.1"), Ok(()));
     case.blame("192.0.2.1:5060");
     case.blame("192.0.2.1:5060");
     case.pass(1);
     assert_eq!((case.shield.bans(), case.shield.banned()), (1, 1));
     assert_eq!(case.send("192.0.2.1:7777", INVITE), Verdict::Drop(Cause::Banned));
-    assert!(
-        !case
-            .shield
-            .admits_connection("192.0.2.1".parse().unwrap(), case.now)
-    );
+    assert_eq!(case.connect("192.0.2.1"), Err(Cause::Banned));
     assert_eq!(case.send("192.0.2.2:5060", INVITE), Verdict::New);
     case.pass(60);
     assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::New);
@@ -145,6 +142,18 @@ fn wrong_passwords_bring_a_ban_that_ends() {
         case.blame("10.0.0.1:5060");
     }
     assert_eq!(case.send("10.0.0.1:5060", INVITE), Verdict::New, "trusted");
+}
+
+#[test]
+fn connections_have_a_rate() {
+    let mut case = Case::new();
+    let opened = (0..1_000).filter(|_| case.connect("192.0.2.1").is_ok()).count();
+    assert_eq!(opened, 300);
+    assert_eq!(case.connect("192.0.2.1"), Err(Cause::Rate));
+    assert_eq!(case.connect("192.0.2.2"), Ok(()));
+    case.pass(1);
+    assert_eq!((0..100).filter(|_| case.connect("192.0.2.1").is_ok()).count(), 20);
+    assert!((0..1_000).all(|_| case.connect("10.0.0.1").is_ok()), "trusted");
 }
 
 /// A phone with a wrong password that tries twice a minute locks nobody out.
