@@ -81,7 +81,12 @@ impl Server {
             url: url.clone(),
             source: Box::new(source),
         };
-        ureq::get(&url).call().map_err(error)?.body_mut().read_to_string().map_err(error)
+        ureq::get(&url)
+            .call()
+            .map_err(error)?
+            .body_mut()
+            .read_to_string()
+            .map_err(error)
     }
 
     /// GET of a path of the API, as JSON.

@@ -72,7 +72,9 @@ impl Focus {
         let sessions = &self.sessions;
         if request.method == Method::Invite
             && self.settings.admittance == Admittance::Lan
-            && !self.half_open.has_room(source, |call| sessions.contains_key(&call))
+            && !self
+                .half_open
+                .has_room(source, |call| sessions.contains_key(&call))
         {
             return self.turn_away(request, flow, Rejection::unavailable());
         }

@@ -39,7 +39,9 @@ impl HalfOpen {
 
     /// A call was acknowledged, or is over.
     pub(super) fn settled(&mut self, session: SessionId) {
-        let Some(source) = self.calls.remove(&session) else { return };
+        let Some(source) = self.calls.remove(&session) else {
+            return;
+        };
         if let Some(count) = self.by_source.get_mut(&source) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -93,7 +95,11 @@ mod tests {
         half.settled(SessionId(1));
         assert!(half.has_room(ip(1), |_| true));
         assert_eq!(fill(&mut half, ip(1)), 1);
-        assert!(half.has_room(ip(1), |call| call.0 > 10), "those that are gone make room");
+        assert!(
+            half.has_room(ip(1), |call| call.0 > 10),
+            "those that are gone make room"
+        );
+        assert!(fill(&mut half, ip(1)) > 0);
         assert!(half.has_room(ip(1), |_| false));
         assert!(half.calls.is_empty() && half.by_source.is_empty());
     }
