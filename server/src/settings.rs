@@ -69,7 +69,7 @@ pub fn endpoint(config: &Config) -> EndpointConfig {
         allow: ALLOWED_METHODS.to_vec(),
         allow_events: vec!["conference".to_owned()],
         supported: ["100rel", "timer", "path"].map(str::to_owned).to_vec(),
-        session_expires: Some(config.meetings.session_expires_seconds),
+        session_expires: Some(config.meetings.session_expires_seconds).filter(|seconds| *seconds > 0),
         min_session_expires: config.meetings.min_session_expires_seconds,
         stream_above: Some(config.sip.stream_above_bytes),
         max_dialogs_per_peer: config

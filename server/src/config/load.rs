@@ -215,7 +215,8 @@ fn validate(config: &Config) -> Result<(), ConfigError> {
     if config.meetings.min_session_expires_seconds < 90 {
         return invalid("meetings.min_session_expires_seconds is less than 90 (RFC 4028 §5)".into());
     }
-    if config.meetings.min_session_expires_seconds > config.meetings.session_expires_seconds {
+    let lasts = config.meetings.session_expires_seconds;
+    if lasts > 0 && config.meetings.min_session_expires_seconds > lasts {
         return invalid(
             "meetings.min_session_expires_seconds is more than meetings.session_expires_seconds".into(),
         );

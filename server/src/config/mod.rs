@@ -230,7 +230,8 @@ pub struct MeetingsConfig {
     pub ring_milliseconds: u64,
     /// A member without RTP for so long is asked by OPTIONS and removed when it is silent too.
     pub vanish_seconds: u64,
-    /// A call that is not refreshed for so long ends, where the phone knows session timers (RFC 4028).
+    /// A call that is not refreshed for so long ends, where the phone knows session timers (RFC 4028); 0: only where the
+    /// phone asks for it.
     pub session_expires_seconds: u32,
     /// The shortest such time that a phone may ask for, at least 90.
     pub min_session_expires_seconds: u32,

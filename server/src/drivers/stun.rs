@@ -43,7 +43,7 @@ pub fn answer(datagram: &[u8], source: SocketAddr) -> Option<Vec<u8>> {
     }
     let length = usize::from(u16::from_be_bytes([*datagram.get(2)?, *datagram.get(3)?]));
     let attributes = datagram.get(HEADER..)?;
-    if length != attributes.len() || length % 4 != 0 {
+    if length != attributes.len() || !length.is_multiple_of(4) {
         return None;
     }
     // Cookie and transaction together mask an IPv6 address (RFC 5389 §15.2).
