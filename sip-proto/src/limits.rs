@@ -31,9 +31,10 @@ pub const MAX_PARAMS: usize = 64;
 /// after which the peer is not speaking SIP.
 pub const MAX_LEADING_LINE_ENDS: usize = 64;
 
-/// Nonces whose counters the digest verifier remembers for its replay check. 64 bytes or so each:
-/// under 2 MiB. Older ones fall out and are answered with `stale=true`.
-pub const MAX_TRACKED_NONCES: usize = 16_384;
+/// Nonces whose counters the digest verifier remembers for its replay check. 64 bytes or so each: 8 MiB.
+/// Only right passwords get a place, so a hundred thousand phones may refresh with the nonce they have.
+/// Older ones fall out and are answered with `stale=true`.
+pub const MAX_TRACKED_NONCES: usize = 131_072;
 
 /// Nonce counts ahead of the highest seen one that a nonce remembers individually, so that
 /// requests which overtake each other on UDP are not taken for replays.

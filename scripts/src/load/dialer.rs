@@ -16,9 +16,6 @@ const T1: Duration = Duration::from_millis(500);
 /// Timers B and F: nobody answers any more.
 const GIVE_UP: Duration = Duration::from_secs(32);
 
-/// A set-up that takes longer is not what a user expects of an idle server (issue 3: p99 of 5 ms).
-pub const SLOW: Duration = Duration::from_millis(5);
-
 /// What became of all calls.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
@@ -52,8 +49,6 @@ pub struct Tally {
     pub most: u64,
     /// The last refusal by 503.
     pub last_refusal: Option<Instant>,
-    /// The last answer that took longer than [`SLOW`].
-    pub last_slow: Option<Instant>,
 }
 
 /// How the calls are made.
@@ -249,11 +244,7 @@ impl Dialer {
         };
         if status < 300 {
             self.tally.answered += 1;
-            let took = now.saturating_duration_since(call.since);
-            self.tally.set_up.push(took);
-            if took > SLOW {
-                self.tally.last_slow = Some(now);
-            }
+            self.tally.set_up.push(now.saturating_duration_since(call.since));
             call.stage = Stage::Up;
             call.attempts += 1;
             self.up += 1;

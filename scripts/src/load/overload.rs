@@ -17,6 +17,8 @@ const KEPT: usize = 100;
 const ROOMS: usize = 100;
 /// How long a call stays up.
 const HOLD: Duration = Duration::from_millis(200);
+/// The server is to be as before after so long.
+const RECOVERY: Duration = Duration::from_secs(5);
 /// The step at which looking for the capacity gives up.
 const MOST: f64 = 32_000.0;
 
@@ -33,11 +35,13 @@ pub struct OverloadOutcome {
     pub lasted: Duration,
     /// The calls that stayed up, over all phases.
     pub kept: Tally,
-    /// Calls at a usual rate right after the overload.
+    /// Calls at a usual rate in the five seconds after the overload.
     pub after: Tally,
+    /// The same in the five seconds after these.
+    pub settled: Tally,
     /// Their rate.
     pub usual: f64,
-    /// From the end of the overload to the last trouble (a refusal, or a set-up of more than 5 ms).
+    /// From the end of the overload to the last refusal.
     pub recovery: Duration,
 }
 
@@ -71,19 +75,20 @@ pub fn run(server: &Server, length: Duration) -> Result<OverloadOutcome, LoadErr
     let lasted = exchange.run(&mut [&mut dialer, &mut kept], offered, length, Duration::ZERO);
     let end = Instant::now();
     let usual = (carried / 2.0).min(1000.0);
-    let mut after = exchange.dialer(server, ROOMS, false, Some(HOLD))?;
     // The overloaded calls stay in the run: those that are up end, those that are refused are not tried again.
-    exchange.run(
-        &mut [&mut after, &mut dialer, &mut kept],
-        usual,
-        Duration::from_secs(10),
-        Duration::from_secs(2),
-    );
+    let mut part = |exchange: &mut Exchange| -> Result<Tally, LoadError> {
+        let mut calls = exchange.dialer(server, ROOMS, false, Some(HOLD))?;
+        let all = &mut [&mut calls, &mut dialer, &mut kept];
+        exchange.run(all, usual, RECOVERY, HOLD);
+        calls.close_books();
+        Ok(calls.tally)
+    };
+    let after = part(&mut exchange)?;
+    let settled = part(&mut exchange)?;
     dialer.close_books();
-    after.close_books();
-    let recovery = [after.tally.last_refusal, after.tally.last_slow]
+    let recovery = [&after, &settled]
         .into_iter()
-        .flatten()
+        .filter_map(|tally| tally.last_refusal)
         .max()
         .map_or(Duration::ZERO, |at| at.saturating_duration_since(end));
     exchange.hang_up(&mut kept);
@@ -94,7 +99,8 @@ pub fn run(server: &Server, length: Duration) -> Result<OverloadOutcome, LoadErr
         overload: dialer.tally,
         lasted,
         kept: kept.tally,
-        after: after.tally,
+        after,
+        settled,
         usual,
         recovery,
     })

@@ -104,7 +104,8 @@ fn calls_line(plan: &Calls, outcome: &CallsOutcome) -> String {
 }
 
 fn overload_report(outcome: &OverloadOutcome) -> Vec<String> {
-    let (over, kept, after) = (&outcome.overload, &outcome.kept, &outcome.after);
+    let (over, kept) = (&outcome.overload, &outcome.kept);
+    let (after, settled) = (&outcome.after, &outcome.settled);
     let second = |count: u64| count as f64 / outcome.lasted.as_secs_f64().max(1e-9);
     vec![
         format!("carries {:.0} calls/s (200 ms each)", outcome.carried),
@@ -130,13 +131,18 @@ fn overload_report(outcome: &OverloadOutcome) -> Vec<String> {
             kept.answered,
         ),
         format!(
-            "after it at {:.0}/s: {} of {} answered, {} refused, set-up p99 {:.1} ms; last trouble {:.1} s after the overload",
+            "after it, at {:.0}/s: last refusal after {:.1} s; in the first 5 s {} of {} answered, set-up p50 {:.1} p99 \
+             {:.1} ms; in the next 5 s {} of {}, p50 {:.1} p99 {:.1} ms",
             outcome.usual,
+            outcome.recovery.as_secs_f64(),
             after.answered,
             after.started,
-            after.refused,
+            after.set_up.quantile_ms(0.5),
             after.set_up.quantile_ms(0.99),
-            outcome.recovery.as_secs_f64(),
+            settled.answered,
+            settled.started,
+            settled.set_up.quantile_ms(0.5),
+            settled.set_up.quantile_ms(0.99),
         ),
     ]
 }
