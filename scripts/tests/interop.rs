@@ -210,7 +210,8 @@ fn sipp_joins_over_tcp() {
 #[test]
 fn an_offer_of_srtp_only_is_refused_and_never_answered_with_clear_media() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start_lan(folder.path(), &[]).unwrap();
+    let off = [("MEET_MEDIA_SRTP", "off")];
+    let server = Server::start_lan_at("127.0.0.1:0", folder.path(), &[], &off).unwrap();
     let cat = probe(1000);
     let clear = sdp("127.0.0.1", cat.address.port(), "sendrecv", 1);
     let crypto = "a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:d0RmdmcmVCspeEc3QGZiNWpVLFJhQX1cfHAwJSoj\n";
