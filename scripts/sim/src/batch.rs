@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::run::{Options, Report, run};
+use crate::run::{Margins, Options, Report, run};
 
 /// Runs a seed; a panic becomes a fault.
 pub fn run_caught(seed: u64, options: Options) -> Report {
@@ -27,7 +27,7 @@ pub fn run_caught(seed: u64, options: Options) -> Report {
 }
 
 /// What came of many seeds.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Summary {
     /// Reports of those in which something is wrong, by seed.
     pub failed: Vec<Report>,
@@ -39,8 +39,24 @@ pub struct Summary {
     pub datagrams: u64,
     /// Pairs judged by ear.
     pub heard_pairs: usize,
+    /// How clearly.
+    pub margins: Margins,
     /// People.
     pub people: usize,
+}
+
+impl Default for Summary {
+    fn default() -> Self {
+        Self {
+            failed: Vec::new(),
+            seeds: 0,
+            virtual_seconds: 0.0,
+            datagrams: 0,
+            heard_pairs: 0,
+            margins: Margins::NONE,
+            people: 0,
+        }
+    }
 }
 
 /// Runs seeds on so many threads; `each` sees every report as it comes.
@@ -75,6 +91,7 @@ impl Summary {
         self.datagrams += report.datagrams;
         self.heard_pairs += report.heard_pairs;
         self.people += report.people;
+        self.margins = self.margins.and(report.margins);
         if !report.faults.is_empty() {
             self.failed.push(report);
         }
@@ -101,12 +118,15 @@ pub fn run_all(seeds: Range<u64>, jobs: usize, json: bool) -> bool {
     });
     eprintln!();
     eprintln!(
-        "sim: {} seeds, {} people, {:.0} virtual hours, {} datagrams, {} pairs judged by ear: {} failed",
+        "sim: {} seeds, {} people, {:.0} virtual hours, {} datagrams, {} pairs judged by ear (quietest {:.3}, \
+         others below {:.3}): {} failed",
         summary.seeds,
         summary.people,
         summary.virtual_seconds / 3_600.0,
         summary.datagrams,
         summary.heard_pairs,
+        summary.margins.quietest_heard,
+        summary.margins.loudest_unheard,
         summary.failed.len()
     );
     for report in summary.failed.iter().take(10) {

@@ -20,10 +20,10 @@ const WARM_UP: Duration = Duration::from_millis(1_200);
 const RECORDING: Duration = Duration::from_millis(400);
 
 /// From this amplitude on a tone is heard.
-const HEARD: f32 = 0.02;
+const HEARD: f32 = 0.06;
 
 /// Below this it is not heard. Between the two nothing should be.
-const UNHEARD: f32 = 0.006;
+const UNHEARD: f32 = 0.03;
 
 /// The longest delay of a jitter buffer on a quiet network.
 const MOST_DELAY: Duration = Duration::from_millis(80);
@@ -216,8 +216,13 @@ impl Run {
                 );
             }
             self.heard_pairs += expected.len();
+            if self.world.trace.wants_lines() {
+                let list: Vec<String> = levels.iter().map(|level| format!("{level:.3}")).collect();
+                self.say_line(format_args!("p{who} hears {}", list.join(" ")));
+            }
             for (other, level) in levels.iter().enumerate() {
                 let must = expected.contains(&other);
+                self.margins.add(must, *level);
                 if must && *level < HEARD {
                     self.fault(format_args!("p{who} does not hear p{other}: {level:.4}"));
                 }

@@ -44,6 +44,10 @@ pub enum Sabotage {
     DeafMixer,
     /// The model believes that the muted are heard.
     WrongModel,
+    /// The mixer keeps the legs that are gone.
+    LeakyMixer,
+    /// BYEs to the server are lost on the way, all of them.
+    SwallowedBye,
 }
 
 /// What came of a run.
@@ -63,6 +67,8 @@ pub struct Report {
     pub datagrams: u64,
     /// Pairs of listener and speaker that were judged by ear.
     pub heard_pairs: usize,
+    /// How clearly.
+    pub margins: Margins,
     /// The end of the trace, when it was kept and something is wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub trace: Vec<String>,
@@ -79,7 +85,42 @@ impl Report {
             virtual_seconds: 0.0,
             datagrams: 0,
             heard_pairs: 0,
+            margins: Margins::NONE,
             trace: Vec::new(),
+        }
+    }
+}
+
+/// How clearly the ears decided.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
+pub struct Margins {
+    /// The quietest tone that had to be heard.
+    pub quietest_heard: f32,
+    /// The loudest that had not to be.
+    pub loudest_unheard: f32,
+}
+
+impl Margins {
+    /// Nothing was judged yet.
+    pub const NONE: Self = Self {
+        quietest_heard: 1.0,
+        loudest_unheard: 0.0,
+    };
+
+    pub(crate) const fn add(&mut self, must: bool, level: f32) {
+        if must {
+            self.quietest_heard = self.quietest_heard.min(level);
+        } else {
+            self.loudest_unheard = self.loudest_unheard.max(level);
+        }
+    }
+
+    /// The worse of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            quietest_heard: self.quietest_heard.min(other.quietest_heard),
+            loudest_unheard: self.loudest_unheard.max(other.loudest_unheard),
         }
     }
 }
@@ -117,6 +158,7 @@ pub struct Run {
     pub(crate) wishes: Vec<Option<String>>,
     pub(crate) tokens: BTreeMap<String, String>,
     pub(crate) heard_pairs: usize,
+    pub(crate) margins: Margins,
     pub(crate) options: Options,
     dice: Dice,
     later: BTreeMap<(Instant, u64), Later>,
@@ -147,6 +189,7 @@ pub fn run(seed: u64, options: Options) -> Report {
         virtual_seconds: run.world.elapsed().as_secs_f64(),
         datagrams: run.world.network.traffic.sent,
         heard_pairs: run.heard_pairs,
+        margins: run.margins,
         faults: run.faults,
         trace,
     }
@@ -195,6 +238,8 @@ impl Run {
             let outside = scenario.people.first().is_some_and(|first| first.translated);
             world.house.deaf_to = Some(address(0, outside));
         }
+        world.house.leaky = options.sabotage == Some(Sabotage::LeakyMixer);
+        world.swallow_bye = options.sabotage == Some(Sabotage::SwallowedBye);
         let mut run = Self {
             world,
             model: Model::new(count),
@@ -209,6 +254,7 @@ impl Run {
             wishes: vec![None; count],
             tokens: BTreeMap::new(),
             heard_pairs: 0,
+            margins: Margins::NONE,
             options,
             dice,
             later: BTreeMap::new(),
@@ -223,6 +269,7 @@ impl Run {
         for round in self.scenario.rounds.clone() {
             let storm = self.scenario.storm;
             self.world.network.weather = storm;
+            self.world.house.set_full(self.scenario.latency.full);
             self.say(format_args!("== storm {storm:?}"));
             self.storm(&round);
             self.calm();
@@ -243,6 +290,12 @@ impl Run {
         if self.faults.len() < 20 {
             self.faults.push(what.to_string());
         }
+    }
+
+    /// A line for the reader alone.
+    pub(crate) fn say_line(&mut self, text: impl std::fmt::Display) {
+        let now = self.world.now;
+        self.world.trace.line(now, text);
     }
 
     pub(crate) fn say(&mut self, text: impl std::fmt::Display) {
@@ -338,6 +391,7 @@ impl Run {
         self.say("== calm");
         self.world.network.weather = Weather::FINE;
         self.world.network.mend();
+        self.world.house.set_full(0.0);
         self.pass(Duration::from_secs(70));
         // Nobody waits for ever for a phone that rings nowhere.
         for who in 0..self.world.peers.len() {

@@ -87,6 +87,8 @@ pub struct House {
     next_api: u64,
     /// Media runs every 20 ms.
     awake: bool,
+    /// A hook for the simulator's own test: legs are not closed.
+    pub leaky: bool,
     /// A hook for the simulator's own test: what this leg's phone sends never reaches the mixer.
     pub deaf_to: Option<IpAddr>,
     out: Vec<Packet>,
@@ -131,6 +133,7 @@ impl House {
             replies: BTreeMap::new(),
             next_api: 0,
             awake: false,
+            leaky: false,
             deaf_to: None,
             out: Vec::new(),
             complaints: Vec::new(),
@@ -166,6 +169,11 @@ impl House {
         if awake {
             self.rooms.values_mut().for_each(|room| room.slot.wake(now));
         }
+    }
+
+    /// The share of mailboxes that are found full from now on.
+    pub const fn set_full(&mut self, share: f64) {
+        self.latency.full = share;
     }
 
     /// A datagram came.
@@ -435,7 +443,7 @@ impl House {
             self.ports.remove(&ports.rtp);
             ports.rtcp.map(|port| self.ports.remove(&port));
         }
-        if house.closing && !pending && !house.slot.closed {
+        if house.closing && !pending && !house.slot.closed && !self.leaky {
             house.slot.command(RoomCommand::Close, now);
         }
         if house.closing && !pending && house.slot.closed {
@@ -465,6 +473,7 @@ impl House {
                 let command = mixer::Command::Mute(LegKey(leg.0), muted);
                 self.shard(room, RoomCommand::Mixer(command), now);
             }
+            MediaCommand::CloseLeg { .. } | MediaCommand::CloseRoom if self.leaky => {}
             MediaCommand::CloseLeg { leg } => {
                 let Some(house) = self.rooms.get_mut(&room) else {
                     return;
