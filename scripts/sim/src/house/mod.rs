@@ -320,7 +320,7 @@ impl House {
                 }
             }
             FocusOutput::SpawnRoom(setup) => self.spawn(*setup, now),
-            FocusOutput::ToRoom { room, input } => self.to_room(room, input, now),
+            FocusOutput::ToRoom { room, input } => self.hand_to_room(room, input, now),
             FocusOutput::CloseRoom { room } => {
                 if let Some(house) = self.rooms.get_mut(&room) {
                     house.closing = true;
@@ -354,8 +354,8 @@ impl House {
         self.rooms.insert(id, house);
     }
 
-    /// As `hand_to_room` of the signalling task: never waits, what a room cannot take comes back.
-    fn to_room(&mut self, room: RoomId, input: Box<RoomInput>, now: Instant) {
+    /// As the signalling task's: never waits, what a room cannot take comes back.
+    fn hand_to_room(&mut self, room: RoomId, input: Box<RoomInput>, now: Instant) {
         let open = self.rooms.get(&room).is_some_and(|house| !house.closing);
         if !open || self.dice.chance(self.latency.full) {
             self.focus.handle_input(FocusInput::RoomBusy { room, input }, now);
@@ -457,11 +457,7 @@ impl House {
     fn media(&mut self, room: RoomId, command: MediaCommand, now: Instant) {
         match command {
             MediaCommand::OpenLeg { leg, rtcp_port, .. } => self.open_leg(room, leg, rtcp_port, now),
-            MediaCommand::Add { leg, config } => {
-                if !self.add_leg(room, leg, *config, now) {
-                    self.complaints.push(format!("{room}: leg {leg} cannot be added"));
-                }
-            }
+            MediaCommand::Add { leg, config } => self.add_leg(room, leg, *config, now),
             MediaCommand::Update { leg, update } => match LegUpdate::build(&update) {
                 Ok(update) => {
                     let command = mixer::Command::Update(LegKey(leg.0), update);
@@ -523,24 +519,23 @@ impl House {
         };
     }
 
-    fn add_leg(&mut self, room: RoomId, leg: LegId, config: LegConfig, now: Instant) -> bool {
-        let Some(house) = self.rooms.get_mut(&room) else {
-            return false;
-        };
-        let Some(mut ports) = house.slot.waiting.remove(&leg) else {
-            return false;
+    fn add_leg(&mut self, room: RoomId, leg: LegId, config: LegConfig, now: Instant) {
+        let house = self.rooms.get_mut(&room);
+        let Some(mut ports) = house.and_then(|house| house.slot.waiting.remove(&leg)) else {
+            return self.complaints.push(format!("{room}: leg {leg} has no ports"));
         };
         if config.rtcp_mux
             && let Some(port) = ports.rtcp.take()
         {
             self.ports.remove(&port);
         }
-        let Ok(built) = Leg::build(config, now) else {
-            return false;
-        };
-        self.shard(room, RoomCommand::Attach(LegKey(leg.0), ports), now);
-        self.shard(room, RoomCommand::Mixer(mixer::Command::Add(built)), now);
-        true
+        match Leg::build(config, now) {
+            Ok(built) => {
+                self.shard(room, RoomCommand::Attach(LegKey(leg.0), ports), now);
+                self.shard(room, RoomCommand::Mixer(mixer::Command::Add(built)), now);
+            }
+            Err(error) => self.complaints.push(format!("{room}: leg {leg}: {error}")),
+        }
     }
 
     fn shard(&mut self, room: RoomId, command: RoomCommand, now: Instant) {
