@@ -468,6 +468,21 @@ mod tests {
 
     proptest! {
         #[test]
+        fn any_packets_never_panic_and_leave_few_events(
+            packets in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 0..8), any::<u32>(), any::<bool>()), 0..60)
+        ) {
+            let mut receiver = Receiver::new();
+            let mut now = crate::units::any_instant();
+            for (payload, timestamp, wide) in &packets {
+                let clock = if *wide { SampleRate::HZ_48000 } else { CLOCK };
+                now += INTERVAL;
+                receiver.on_packet(payload, RtpTimestamp(*timestamp), clock, now);
+                receiver.on_timeout(now);
+            }
+            prop_assert!(all(&mut receiver).len() <= EVENT_QUEUE);
+        }
+
+        #[test]
         fn every_press_is_heard_once(
             presses in proptest::collection::vec((0_u8..=16, 40_u64..500), 1..20),
             losses in proptest::collection::vec(any::<bool>(), 1..100),

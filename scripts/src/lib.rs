@@ -13,6 +13,7 @@ pub mod load;
 pub mod namespace;
 pub mod probe;
 pub mod process;
+pub mod quality;
 pub mod scenario;
 pub mod server;
 pub mod sipp;

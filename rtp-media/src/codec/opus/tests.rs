@@ -249,3 +249,59 @@ proptest! {
         prop_assert!(out[..960].iter().all(|sample| sample.is_finite()));
     }
 }
+
+#[test]
+fn a_stereo_sender_is_folded_to_mono() {
+    let raw = RawEncoder::new(RawRate::Hz48000, Channels::Stereo, Application::Audio).unwrap();
+    let mut decoder = OpusDecoder::new().unwrap();
+    let mut heard = Vec::new();
+    for frame in 0..100 {
+        // 500 Hz on the left, 900 Hz on the right.
+        let (left, right) = (
+            tone(500.0, 0.3, frame * 960, 960),
+            tone(900.0, 0.3, frame * 960, 960),
+        );
+        let both: Vec<f32> = left.iter().zip(&right).flat_map(|(l, r)| [*l, *r]).collect();
+        let mut payload = [0; 1_275];
+        let length = raw.encode_float(&both, &mut payload[..]).unwrap();
+        let mut out = [0.0; toc::MAX_PACKET_SAMPLES];
+        let samples = decoder.decode(&payload[..length], &mut out).unwrap();
+        assert_eq!(samples, 960);
+        heard.extend_from_slice(&out[..samples]);
+    }
+    let last = &heard[48_000..];
+    for hz in [500.0, 900.0] {
+        let level = amplitude(last, hz);
+        assert!((0.1..0.35).contains(&level), "{hz} Hz: {level}");
+    }
+}
+
+#[test]
+fn the_widest_band_follows_what_the_peer_can_play() {
+    for (widest, above) in [
+        (Bandwidth::Narrowband, 4_000.0f32),
+        (Bandwidth::Mediumband, 6_000.0),
+        (Bandwidth::Wideband, 8_000.0),
+        (Bandwidth::SuperWideband, 12_000.0),
+    ] {
+        let config = OpusConfig {
+            max_bandwidth: widest,
+            bitrate: 64_000,
+            ..OpusConfig::default()
+        };
+        let mut encoder = OpusEncoder::new(&config).unwrap();
+        let mut decoder = OpusDecoder::new().unwrap();
+        let hz = above * 1.25;
+        let pcm = tone(hz, 0.3, 0, 96_000);
+        let mut heard = Vec::new();
+        for payload in packets(&mut encoder, &pcm) {
+            let mut out = [0.0; 960];
+            decoder.decode(&payload, &mut out).unwrap();
+            heard.extend_from_slice(&out);
+        }
+        assert!(
+            amplitude(&heard[48_000..], hz) < 0.02,
+            "{widest:?} carries {hz} Hz"
+        );
+    }
+}
