@@ -13,8 +13,12 @@ use crate::message::{HeaderName, Method, Request, Response};
 use crate::transaction::key::ClientKey;
 use crate::transaction::{TimerSet, TimerValues, client, invite_client};
 
-/// What start line and headers of a request of ours come to at the very most where no route set makes them long.
-const HEADERS_AT_MOST: usize = 600;
+/// How a request leaves: written for the flow that its size allows, with the way back.
+struct Departure {
+    flow: Flow,
+    fallback: Option<Flow>,
+    bytes: Vec<u8>,
+}
 
 impl<C: Copy, S: Copy> Layer<C, S> {
     /// Starts a client transaction and sends its request, which has no Via yet.
@@ -28,8 +32,8 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         now: Instant,
     ) -> ClientId {
         let branch = ids.branch();
-        let flows = self.by_size(&request, flow, &branch, now);
-        self.send_with_branch(request, branch, flows, owner, wire, now)
+        let departure = self.by_size(&request, flow, &branch, now);
+        self.send_with_branch(request, branch, departure, owner, wire, now)
     }
 
     /// Sends the CANCEL of a client transaction (§9.1): same branch, a transaction of its own.
@@ -39,7 +43,12 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         };
         let cancel = derived(&tx.request, Method::Cancel, None);
         let (branch, flow) = (tx.branch.clone(), tx.flow);
-        self.send_with_branch(cancel, branch, (flow, None), owner, wire, now);
+        let departure = Departure {
+            flow,
+            fallback: None,
+            bytes: on_the_wire(&cancel, &flow, &branch),
+        };
+        self.send_with_branch(cancel, branch, departure, owner, wire, now);
     }
 
     /// Requests to this address stay on UDP for a while, however large: a stream would not get there.
@@ -53,39 +62,49 @@ impl<C: Copy, S: Copy> Layer<C, S> {
     }
 
     /// §18.1.1: a request too large for a datagram goes by a stream, and by UDP after all when that fails.
-    fn by_size(&self, request: &Request, flow: Flow, branch: &Branch, now: Instant) -> (Flow, Option<Flow>) {
-        let Some(limit) = self.stream_above.filter(|_| flow.transport == Transport::Udp) else {
-            return (flow, None);
-        };
+    fn by_size(&self, request: &Request, flow: Flow, branch: &Branch, now: Instant) -> Departure {
+        let bytes = on_the_wire(request, &flow, branch);
+        let limit = self.stream_above.filter(|_| flow.transport == Transport::Udp);
         let avoided = self
             .no_streams
             .get(&flow.remote)
             .is_some_and(|until| *until > now);
-        // The headers of an ordinary request come to less than that; so most are not written out here.
-        let sure = request.body.len() + HEADERS_AT_MOST <= limit;
-        if avoided || sure || on_the_wire(request, &flow, branch).len() <= limit {
-            return (flow, None);
+        if avoided || limit.is_none_or(|limit| bytes.len() <= limit) {
+            let fallback = None;
+            return Departure {
+                flow,
+                fallback,
+                bytes,
+            };
         }
         let stream = Flow {
             transport: Transport::Tcp,
             connection: None,
             ..flow
         };
-        (stream, Some(flow))
+        Departure {
+            flow: stream,
+            fallback: Some(flow),
+            bytes: on_the_wire(request, &stream, branch),
+        }
     }
 
     fn send_with_branch(
         &mut self,
         request: Request,
         branch: Branch,
-        (flow, fallback): (Flow, Option<Flow>),
+        departure: Departure,
         owner: C,
         wire: &mut Wire,
         now: Instant,
     ) -> ClientId {
         let id = ClientId(self.take_number());
+        let Departure {
+            flow,
+            fallback,
+            bytes,
+        } = departure;
         let machine = machine(&request, &flow, self.values, now);
-        let bytes = on_the_wire(&request, &flow, &branch);
         let key = ClientKey::new(branch.as_str(), request.method.clone());
         wire.transmit(flow, bytes.clone());
         self.client_keys.insert(key.clone(), id);
