@@ -5,6 +5,7 @@
 //! it lives in the crates, and the peers bring their own.
 
 pub mod baresip;
+pub mod bench;
 pub mod caller;
 pub mod checks;
 pub mod demo;

@@ -13,23 +13,39 @@ use rtp_media::codec::{Decoder, Encoder};
 
 use super::media::{FRAME, MediaError, PAYLOAD_TYPE, PERIOD};
 
-/// Frames between two bursts: a prime number of half seconds' worth, so that nothing beats with it.
-const EVERY: u32 = 29;
+/// Frames between two bursts: a prime number, so that nothing beats with it.
+pub const EVERY: u32 = 29;
 /// Length of a burst in samples: 60 ms.
 const BURST: usize = 2_880;
 const HERTZ: f32 = 6_000.0;
 /// Window of the detector: 2.5 ms.
 const WINDOW: usize = 120;
+/// A burst that takes longer is lost.
+const LONGEST: Duration = Duration::from_millis(400);
 /// Amplitude from which the tone counts as there.
 const THRESHOLD: f32 = 0.05;
 
-/// Delays in milliseconds, sorted, and the gaps between packets at the listener.
+/// A room of two: what the first says the second hears.
+pub struct Pair {
+    /// Speaks from here.
+    pub mouth: UdpSocket,
+    /// To here.
+    pub mouth_to: SocketAddr,
+    /// Listens here.
+    pub ear: UdpSocket,
+    /// Where the listener sends its silence.
+    pub ear_to: SocketAddr,
+}
+
+/// Delays in milliseconds, and the gaps between packets at the listener.
 #[derive(Debug, Clone, Default)]
 pub struct Delays {
     /// What the server added, a value a burst, sorted.
     pub added: Vec<f64>,
     /// The same in the order of time: when after the start, and the value.
     pub series: Vec<(Duration, f64)>,
+    /// When each burst was said and what was added to it, in their order.
+    pub bursts: Vec<(Instant, f64)>,
     /// Time between two packets at the listener, sorted.
     pub gaps: Vec<f64>,
     /// Bursts that never arrived.
@@ -47,36 +63,38 @@ impl Delays {
     }
 }
 
-/// Runs bursts for `length` from `mouth` to `ear`; both are connected to the server already.
-pub fn measure(
-    mouth: UdpSocket,
-    mouth_to: SocketAddr,
-    ear: UdpSocket,
-    ear_to: SocketAddr,
-    length: Duration,
-) -> Result<Delays, MediaError> {
+/// Runs bursts for `length` through a pair, one in `every` frames, at least twelve.
+pub fn measure(pair: Pair, length: Duration, every: u32) -> Result<Delays, MediaError> {
+    let Pair {
+        mouth,
+        mouth_to,
+        ear,
+        ear_to,
+    } = pair;
     mouth.connect(mouth_to)?;
     ear.connect(ear_to)?;
     let frames = (length.as_millis() / PERIOD.as_millis()) as u32;
     let start = Instant::now() + PERIOD;
     let listening = std::thread::spawn(move || listen(&ear, start + length + Duration::from_millis(500)));
-    let sent = speak(&mouth, start, frames)?;
+    let sent = speak(&mouth, start, frames, every)?;
     let Ok(heard) = listening.join() else {
         return Ok(Delays::default());
     };
     let heard = heard?;
-    let direct = direct(frames.min(EVERY * 20))?;
+    let direct = direct(frames.min(every * 20), every)?;
     let mut delays = Delays {
         gaps: heard.gaps,
         ..Delays::default()
     };
+    let limit = LONGEST.min(PERIOD * every);
     for at in sent {
         let next = heard.onsets.iter().find(|onset| **onset >= at);
         match next.map(|onset| onset.duration_since(at)) {
-            Some(delay) if delay < Duration::from_millis(400) => {
+            Some(delay) if delay < limit => {
                 let added = delay.as_secs_f64() * 1e3 - direct;
                 delays.added.push(added);
                 delays.series.push((at.saturating_duration_since(start), added));
+                delays.bursts.push((at, added));
             }
             _ => delays.missed += 1,
         }
@@ -88,14 +106,16 @@ pub fn measure(
 
 /// The signal: silence with bursts; a burst begins at a place that moves through the frame.
 struct Signal {
+    every: usize,
     sample: usize,
     next: usize,
     count: usize,
 }
 
 impl Signal {
-    fn new() -> Self {
+    fn new(every: u32) -> Self {
         Self {
+            every: every.max(12) as usize,
             sample: 0,
             next: FRAME * 10,
             count: 0,
@@ -108,7 +128,7 @@ impl Signal {
         for (offset, out) in frame.iter_mut().enumerate() {
             if self.sample == self.next + BURST {
                 self.count += 1;
-                self.next += EVERY as usize * FRAME + (self.count * 131) % FRAME;
+                self.next += self.every * FRAME + (self.count * 131) % FRAME;
             }
             let inside = self.sample.checked_sub(self.next);
             *out = inside.map_or(0.0, |n| 0.4 * (TAU * HERTZ * n as f32 / 48_000.0).sin());
@@ -121,9 +141,9 @@ impl Signal {
     }
 }
 
-fn speak(socket: &UdpSocket, start: Instant, frames: u32) -> Result<Vec<Instant>, MediaError> {
+fn speak(socket: &UdpSocket, start: Instant, frames: u32, every: u32) -> Result<Vec<Instant>, MediaError> {
     let mut encoder = encoder()?;
-    let (mut signal, mut onsets) = (Signal::new(), Vec::new());
+    let (mut signal, mut onsets) = (Signal::new(every), Vec::new());
     let (mut pcm, mut packet) = ([0.0_f32; FRAME], [0_u8; 1500]);
     for n in 0..frames {
         let onset = signal.fill(&mut pcm);
@@ -231,8 +251,8 @@ fn keep_alive(socket: &UdpSocket, sequence: u16) -> Result<(), MediaError> {
 }
 
 /// Mean delay in milliseconds of encoder and decoder alone, by the same detector.
-fn direct(frames: u32) -> Result<f64, MediaError> {
-    let (mut encoder, mut detector, mut signal) = (encoder()?, Detector::new()?, Signal::new());
+fn direct(frames: u32, every: u32) -> Result<f64, MediaError> {
+    let (mut encoder, mut detector, mut signal) = (encoder()?, Detector::new()?, Signal::new(every));
     let (mut pcm, mut packet) = ([0.0_f32; FRAME], [0_u8; 1500]);
     let (mut sent, mut sum, mut count) = (None, 0.0, 0_u32);
     for n in 0..frames as usize {

@@ -18,6 +18,10 @@ pub const FRAME: usize = 960;
 pub const PERIOD: Duration = Duration::from_millis(20);
 /// Frames of one loop: four seconds.
 const LOOP: usize = 200;
+/// Members whose times lie so close go out together.
+const BATCH: Duration = Duration::from_millis(1);
+/// Rounds in one of which a member takes all that waits.
+const CATCH_UP: usize = 8;
 /// The payload type that the generator offers.
 pub const PAYLOAD_TYPE: u8 = 96;
 
@@ -125,6 +129,8 @@ pub struct Counters {
     pub received: AtomicU64,
     /// Gaps in the sequence numbers received.
     pub gaps: AtomicU64,
+    /// Latest send after its time in microseconds; set it to 0 to begin anew.
+    pub late_us: AtomicU64,
 }
 
 /// Sends and receives for all members on one thread until it is dropped.
@@ -170,13 +176,23 @@ fn drive(members: &[(Member, SocketAddr)], counters: &Counters, stop: &AtomicBoo
     let step = PERIOD / u32::try_from(members.len().max(1)).unwrap_or(1);
     let mut last: Vec<Option<u16>> = vec![None; members.len()];
     let mut packet = vec![0_u8; 1500];
+    // Several members within a millisecond go out together: the generator must not spend its time waking.
+    let mut now = start;
     for round in 0_u32.. {
         for (index, (member, _)) in members.iter().enumerate() {
             let due = start + PERIOD * round + step * u32::try_from(index).unwrap_or(0);
-            let wait = due.saturating_duration_since(Instant::now());
-            // Several members within a millisecond go out together: the generator must not spend its time waking.
-            if wait > Duration::from_millis(1) {
-                std::thread::sleep(wait);
+            if due > now + BATCH {
+                now = Instant::now();
+                let wait = due.saturating_duration_since(now);
+                if wait > BATCH {
+                    std::thread::sleep(wait);
+                    now = Instant::now();
+                }
+                let late = now.saturating_duration_since(due);
+                counters.late_us.fetch_max(
+                    u64::try_from(late.as_micros()).unwrap_or(u64::MAX),
+                    Ordering::Relaxed,
+                );
             }
             if stop.load(Ordering::Relaxed) {
                 return;
@@ -190,22 +206,36 @@ fn drive(members: &[(Member, SocketAddr)], counters: &Counters, stop: &AtomicBoo
             {
                 counters.sent.fetch_add(1, Ordering::Relaxed);
             }
-            while let Ok(length) = member.socket.recv(&mut packet) {
-                if length < 12 {
-                    continue;
-                }
-                counters.received.fetch_add(1, Ordering::Relaxed);
-                let sequence = packet
-                    .get(2..4)
-                    .map_or(0, |b| b.iter().fold(0, |v, b| (v << 8) | u16::from(*b)));
-                if let Some(seen) = last.get_mut(index) {
-                    if seen.is_some_and(|s| s.wrapping_add(1) != sequence) {
-                        counters.gaps.fetch_add(1, Ordering::Relaxed);
-                    }
-                    *seen = Some(sequence);
-                }
+            // One packet comes for each that goes; now and then all that may have gathered is taken.
+            let most = if (round as usize + index) % CATCH_UP == 0 {
+                64
+            } else {
+                1
+            };
+            if let Some(seen) = last.get_mut(index) {
+                take(&member.socket, most, seen, &mut packet, counters);
             }
         }
+    }
+}
+
+/// Counts up to `most` waiting packets of a member and the gaps between their sequence numbers.
+fn take(socket: &UdpSocket, most: usize, seen: &mut Option<u16>, packet: &mut [u8], counters: &Counters) {
+    for _ in 0..most {
+        let Ok(length) = socket.recv(packet) else { return };
+        // RTCP comes muxed or elsewhere: only RTP is counted (RFC 5761 §4).
+        let Some([_, kind, high, low]) = packet.first_chunk().filter(|_| length >= 12).copied() else {
+            continue;
+        };
+        if (192..=223).contains(&kind) {
+            continue;
+        }
+        counters.received.fetch_add(1, Ordering::Relaxed);
+        let sequence = u16::from_be_bytes([high, low]);
+        if seen.is_some_and(|s| s.wrapping_add(1) != sequence) {
+            counters.gaps.fetch_add(1, Ordering::Relaxed);
+        }
+        *seen = Some(sequence);
     }
 }
 

@@ -11,6 +11,7 @@ pub mod delay;
 pub mod dialer;
 pub mod ears;
 pub mod flood;
+pub mod floor;
 pub mod media;
 pub mod overload;
 pub mod ports;
@@ -24,12 +25,9 @@ use std::net::{IpAddr, UdpSocket};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rtp_media::codec::opus::{OpusConfig, OpusDecoder, OpusEncoder};
-use rtp_media::codec::{Decoder, Encoder};
-
 use self::call::{Call, CallError, Caller, ProcessCost};
-use self::delay::Delays;
-use self::media::{Crowd, FRAME, Idle, MediaError, Member};
+use self::delay::{Delays, Pair};
+use self::media::{Crowd, Idle, MediaError, Member};
 use crate::server::Server;
 
 /// What goes wrong with a run.
@@ -84,87 +82,90 @@ pub struct Outcome {
     pub delays: Delays,
 }
 
-/// Milliseconds of CPU for one participant-second at FreeSWITCH's way of working: fifty encodes at
-/// complexity 10 and fifty decodes of the bundled libopus. The unit U of DESIGN §4.
-pub fn unit() -> Result<f64, LoadError> {
-    let codec = |e: rtp_media::codec::CodecError| MediaError::Codec(e.to_string());
-    let config = OpusConfig {
-        complexity: 10,
-        ..OpusConfig::default()
-    };
-    let mut encoder = OpusEncoder::new(&config).map_err(codec)?;
-    let mut decoder = OpusDecoder::new().map_err(codec)?;
-    let speech = media::talker(0)?;
-    let mut pcm = [0.0_f32; FRAME * 6];
-    let mut out = [0_u8; 1500];
-    let mut spent = Duration::ZERO;
-    let mut rounds = 0_u32;
-    while spent < Duration::from_millis(1500) {
-        for packet in speech.iter() {
-            let start = Instant::now();
-            let length = decoder.decode(packet, &mut pcm).map_err(codec)?;
-            encoder
-                .encode(pcm.get(..length).unwrap_or_default(), &mut out)
-                .map_err(codec)?;
-            spent += start.elapsed();
-            rounds += 1;
+/// The codec line that the generator offers.
+const RTPMAP: &str = "96 opus/48000/2";
+
+/// Rooms full of members that talk, or don't, until it is dropped.
+pub struct Party {
+    /// What the members counted so far.
+    pub crowd: Crowd,
+    caller: Caller,
+    calls: Vec<Call>,
+}
+
+impl Party {
+    /// Calls everybody of `plan` into rooms `load0`, `load1`, … and starts their media.
+    pub fn start(server: &Server, plan: &Plan) -> Result<Self, LoadError> {
+        let mut caller = Caller::new(server.sip)?;
+        let talking = [media::talker(0)?, media::talker(1)?, media::talker(2)?];
+        let silent = media::idle(plan.idle)?;
+        let (mut calls, mut members) = (Vec::new(), Vec::new());
+        for room in 0..plan.rooms {
+            for n in 0..plan.members {
+                let socket = socket()?;
+                let call = caller.join(&format!("load{room}"), socket.local_addr()?, RTPMAP)?;
+                let says = match talking.get(n % talking.len()).filter(|_| n < plan.talkers) {
+                    Some(talk) => talk.clone(),
+                    None => silent.clone(),
+                };
+                members.push((Member { socket, says }, call.media));
+                calls.push(call);
+            }
+        }
+        let crowd = Crowd::start(members)?;
+        Ok(Self { crowd, caller, calls })
+    }
+
+    /// A room of two beside the others: from the first one's mouth to the second one's ear.
+    pub fn pair(&mut self) -> Result<Pair, LoadError> {
+        let (mouth, ear) = (socket()?, socket()?);
+        let mouth_call = self.caller.join("delay", mouth.local_addr()?, RTPMAP)?;
+        let ear_call = self.caller.join("delay", ear.local_addr()?, RTPMAP)?;
+        let pair = Pair {
+            mouth,
+            mouth_to: mouth_call.media,
+            ear,
+            ear_to: ear_call.media,
+        };
+        self.calls.extend([mouth_call, ear_call]);
+        Ok(pair)
+    }
+}
+
+impl Drop for Party {
+    fn drop(&mut self) {
+        for call in &self.calls {
+            // The server of a run ends with it: who can't say goodbye need not.
+            let _ = self.caller.leave(call);
         }
     }
-    Ok(spent.as_secs_f64() * 1e3 / f64::from(rounds) * 50.0)
 }
 
 /// Runs one workload against `server`.
 pub fn run(server: &Server, plan: Plan) -> Result<Outcome, LoadError> {
     let pid = server.process.pid();
     let before = ProcessCost::read(pid);
-    let mut caller = Caller::new(server.sip)?;
-    let talking = [media::talker(0)?, media::talker(1)?, media::talker(2)?];
-    let silent = media::idle(plan.idle)?;
-    let (mut calls, mut members) = (Vec::new(), Vec::new());
-    for room in 0..plan.rooms {
-        for n in 0..plan.members {
-            let socket = socket()?;
-            let call = caller.join(&format!("load{room}"), socket.local_addr()?, "96 opus/48000/2")?;
-            let says = match talking.get(n % talking.len()).filter(|_| n < plan.talkers) {
-                Some(talk) => talk.clone(),
-                None => silent.clone(),
-            };
-            members.push((Member { socket, says }, call.media));
-            calls.push(call);
-        }
-    }
-    let (mouth, ear) = (socket()?, socket()?);
-    let mouth_call = caller.join("delay", mouth.local_addr()?, "96 opus/48000/2")?;
-    let ear_call = caller.join("delay", ear.local_addr()?, "96 opus/48000/2")?;
+    let mut party = Party::start(server, &plan)?;
+    let pair = party.pair()?;
     let total = (plan.rooms * plan.members) as f64;
-    let crowd = Crowd::start(members)?;
     // Warming up: the first second belongs to latching and to the jitter buffers.
     std::thread::sleep(Duration::from_secs(1));
     let (cost, clock) = (ProcessCost::read(pid), Instant::now());
     let counted = |c: &std::sync::atomic::AtomicU64| c.load(Ordering::Relaxed);
-    let (received, gaps) = (counted(&crowd.counters.received), counted(&crowd.counters.gaps));
-    let delays = delay::measure(mouth, mouth_call.media, ear, ear_call.media, plan.length)?;
+    let counters = std::sync::Arc::clone(&party.crowd.counters);
+    let (received, gaps) = (counted(&counters.received), counted(&counters.gaps));
+    let delays = delay::measure(pair, plan.length, delay::EVERY)?;
     let after = ProcessCost::read(pid);
     let seconds = clock.elapsed().as_secs_f64();
-    let outcome = Outcome {
+    Ok(Outcome {
         // The two of the delay room are participants like the others.
         cpu_ms: (after.cpu.saturating_sub(cost.cpu)).as_secs_f64() * 1e3 / seconds / (total + 2.0),
         resident: after.resident.saturating_sub(before.resident) as f64 / (total + 2.0),
         expected: (seconds * 50.0 * total) as u64,
-        received: counted(&crowd.counters.received) - received,
-        gaps: counted(&crowd.counters.gaps) - gaps,
+        received: counted(&counters.received) - received,
+        gaps: counted(&counters.gaps) - gaps,
         delays,
-    };
-    drop(crowd);
-    leave(&caller, calls.iter().chain([&mouth_call, &ear_call]))?;
-    Ok(outcome)
-}
-
-fn leave<'a>(caller: &Caller, calls: impl Iterator<Item = &'a Call>) -> Result<(), LoadError> {
-    for call in calls {
-        caller.leave(call)?;
-    }
-    Ok(())
+    })
 }
 
 fn socket() -> std::io::Result<UdpSocket> {

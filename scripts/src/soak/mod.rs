@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::load::delay::Delays;
+use crate::load::delay::{Delays, EVERY, Pair};
 use crate::load::media;
 use crate::process::wait_for;
 use crate::server::{Server, ServerError};
@@ -181,11 +181,14 @@ fn delays(server: &Server, length: Duration) -> Result<Probe, SoakError> {
     let (Some(()), Some(speaks), Some(hears)) = (answered, mouth.media(), ear.media()) else {
         return Err(std::io::Error::other("the delay probe's calls were not answered").into());
     };
-    let sockets = (mouth.rtp()?, ear.rtp()?);
+    let sockets = Pair {
+        mouth: mouth.rtp()?,
+        mouth_to: speaks,
+        ear: ear.rtp()?,
+        ear_to: hears,
+    };
     Ok(std::thread::spawn(move || {
-        let measuring = std::thread::spawn(move || {
-            crate::load::delay::measure(sockets.0, speaks, sockets.1, hears, length)
-        });
+        let measuring = std::thread::spawn(move || crate::load::delay::measure(sockets, length, EVERY));
         while !measuring.is_finished() {
             pair.iter_mut().for_each(Member::turn);
             std::thread::sleep(TURN);
