@@ -109,7 +109,7 @@ impl Exchange {
             }
             if let Some(first) = dialers.first_mut() {
                 // At most so many at once, so that answers are read in between.
-                for _ in begun..due.min(begun + 16) {
+                for _ in 0..due.saturating_sub(begun).min(16) {
                     first.start(Instant::now(), &mut |from, bytes| self.ports.send(from, bytes));
                     begun += 1;
                 }

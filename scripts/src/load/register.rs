@@ -97,7 +97,7 @@ impl Registrations {
             let ports = &self.ports;
             self.phones
                 .timers(now, &mut |from, bytes| ports.send(from, bytes));
-            for _ in begun..due.min(begun + 16) {
+            for _ in 0..due.saturating_sub(begun).min(16) {
                 let ports = &self.ports;
                 self.phones.start(self.next, Instant::now(), &mut |from, bytes| {
                     ports.send(from, bytes)
