@@ -61,3 +61,8 @@ pub const QUIET_SECONDS: u32 = 5;
 
 /// Seconds after which a call that was not refreshed ends (RFC 4028 §4 recommends half an hour).
 pub const SESSION_EXPIRES: u32 = 1_800;
+
+/// Ways to one server that are tried one after another; a domain with more has them for load, not for us.
+pub const TARGETS: usize = 8;
+/// How long one of several addresses of a server may stay silent before the next is tried.
+pub const TARGET_WAIT: Duration = Duration::from_secs(4);

@@ -122,6 +122,27 @@ impl Phone {
         self.media = Some(media);
     }
 
+    /// From now on the server is reached this way (RFC 3263 §4.3); what is under way stays where it is.
+    pub fn go_by(&mut self, flow: Flow, now: Instant) {
+        self.flow = flow;
+        self.account.transport = flow.transport.uri_param();
+        if flow.connection.is_some() {
+            self.handle_input(Input::Opened { flow }, now);
+        }
+    }
+
+    /// Registers again at once after a failure, where a registration is wanted.
+    pub fn register_now(&mut self, now: Instant) {
+        if let Some(step) = self
+            .registration
+            .as_mut()
+            .map(|registering| registering.machine.start())
+        {
+            self.register_step(step, now);
+        }
+        self.drain(now);
+    }
+
     /// Takes what the driver reports.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         if self.farewells > 0

@@ -50,9 +50,12 @@ pub struct GlobalArgs {
     /// File whose first line is the account's password (or set MEET_PASSWORD)
     #[arg(long, global = true, env = "MEET_PASSWORD_FILE", value_name = "FILE")]
     pub password_file: Option<PathBuf>,
-    /// SIP transport [default: udp]
+    /// SIP transport [default: what the server's DNS records say, else udp]
     #[arg(long, global = true, env = "MEET_TRANSPORT", value_enum)]
     pub transport: Option<TransportChoice>,
+    /// Name server to ask in place of the system's
+    #[arg(long, global = true, env = "MEET_DNS", value_name = "ADDR[:PORT]")]
+    pub dns: Option<String>,
     /// Print JSON lines on standard output (event names: client/README.md)
     #[arg(long, global = true)]
     pub json: bool,

@@ -121,7 +121,7 @@ async fn converse(
     answer: bool,
     screen: bool,
 ) -> Result<Exit, MeetError> {
-    let signalling = Signalling::open(&settings.server, settings.transport, account, answer).await?;
+    let signalling = Signalling::open(&settings, account, answer).await?;
     let json = settings.json;
     // Sound is opened before the terminal is taken, so that its complaints are seen.
     let mut conversation = Conversation::new(
@@ -220,12 +220,13 @@ fn destination(settings: &mut Settings, text: &str) -> Result<Destination, MeetE
         settings.server = ServerAddress {
             host,
             port: uri.port.unwrap_or(5060),
+            port_given: uri.port.is_some(),
         };
         if uri
             .transport()
             .is_some_and(|transport| transport.eq_ignore_ascii_case("tcp"))
         {
-            settings.transport = super::args::TransportChoice::Tcp;
+            settings.transport = Some(super::args::TransportChoice::Tcp);
         }
     }
     Ok(Destination::Uri(Box::new(uri)))
@@ -290,30 +291,45 @@ async fn find_api(settings: &Settings) -> Result<Api, MeetError> {
         return Ok(Api::new(url, bearer));
     }
     let server = settings.server.to_string();
-    let transport = settings.transport;
-    let mut signalling =
-        Signalling::open(&settings.server, transport, account(settings, true)?, false).await?;
-    signalling.phone.query(Instant::now())?;
+    let mut signalling = Signalling::open(settings, account(settings, true)?, false).await?;
+    let transport = signalling.transport();
     let no_answer = || MeetError::NoAnswer {
         server: server.clone(),
         transport: transport.as_str(),
     };
-    let asked = tokio::time::timeout(limits::ANSWER_WAIT, async {
+    // A server of several gets its share of the patience.
+    let ways = u32::try_from(signalling.ways()).unwrap_or(1);
+    let asked = tokio::time::timeout(limits::ANSWER_WAIT * ways, async {
         loop {
-            for event in signalling.flush().await {
-                match event {
-                    PhoneEvent::Server { api } => return Ok(api),
-                    PhoneEvent::NoServer { status: Some(_) } => return Ok(None),
-                    PhoneEvent::NoServer { status: None } => return Err(no_answer()),
-                    _ => {}
-                }
+            signalling.phone.query(Instant::now())?;
+            let asked = tokio::time::timeout(limits::ANSWER_WAIT, answer_to_query(&mut signalling)).await;
+            match asked {
+                Ok(Some(api)) => return Ok(api),
+                Ok(None) | Err(_) if signalling.next_target(settings).await => {}
+                Ok(None) | Err(_) => return Err(no_answer()),
             }
-            signalling.wait().await;
         }
     });
     let url = asked.await.map_err(|_| no_answer())??;
     url.map(|url| Api::new(&url, bearer))
         .ok_or(MeetError::NoApi { server })
+}
+
+/// The API that the server names, if it names one; `None` when it did not answer.
+async fn answer_to_query(signalling: &mut Signalling) -> Option<Option<String>> {
+    loop {
+        for event in signalling.flush().await {
+            match event {
+                PhoneEvent::Server { api } => return Some(api),
+                PhoneEvent::NoServer {
+                    status: None | Some(503),
+                } => return None,
+                PhoneEvent::NoServer { status: Some(_) } => return Some(None),
+                _ => {}
+            }
+        }
+        signalling.wait().await;
+    }
 }
 
 #[cfg(feature = "devices")]
@@ -386,7 +402,7 @@ mod tests {
         let mut own = settings(None);
         destination(&mut own, "sip:a@192.0.2.7:5070;transport=tcp").unwrap();
         assert_eq!(own.server.to_string(), "192.0.2.7:5070");
-        assert_eq!(own.transport, crate::cli::args::TransportChoice::Tcp);
+        assert_eq!(own.transport, Some(crate::cli::args::TransportChoice::Tcp));
         let mut own = settings(Some("proxy:5080"));
         destination(&mut own, "sip:a@192.0.2.7").unwrap();
         assert_eq!(own.server.to_string(), "proxy:5080");

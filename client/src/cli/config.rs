@@ -4,6 +4,7 @@
 //! Unknown keys in the file are refused with their line, so that a typo never goes unnoticed. Deliberately
 //! absent: passwords in the file as such; it names a `password_file` instead.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub struct FileConfig {
     pub password_file: Option<PathBuf>,
     /// `--transport`
     pub transport: Option<TransportChoice>,
+    /// `--dns`
+    pub dns: Option<String>,
     /// `--log`
     pub log: Option<String>,
     /// `--mic`
@@ -55,8 +58,10 @@ pub struct Settings {
     pub name: String,
     /// Account, where there is one.
     pub login: Option<Login>,
-    /// SIP transport.
-    pub transport: TransportChoice,
+    /// SIP transport; without one the server's DNS records tell it, and else it is UDP (RFC 3263 §4.1).
+    pub transport: Option<TransportChoice>,
+    /// Name server to ask in place of the system's.
+    pub dns: Option<SocketAddr>,
     /// JSON lines on standard output.
     pub json: bool,
     /// Log filter.
@@ -70,8 +75,10 @@ pub struct Settings {
 pub struct ServerAddress {
     /// Host name, IPv4 address, or IPv6 address without brackets.
     pub host: String,
-    /// Port.
+    /// Port; the standard one where none was given.
     pub port: u16,
+    /// Whether the user gave it: then no SRV record is asked for (RFC 3263 §4.2).
+    pub port_given: bool,
 }
 
 /// User and password.
@@ -165,7 +172,13 @@ impl Settings {
             api: args.api.clone().or_else(|| file.api.clone()),
             name,
             login,
-            transport: args.transport.or(file.transport).unwrap_or(TransportChoice::Udp),
+            transport: args.transport.or(file.transport),
+            dns: args
+                .dns
+                .as_deref()
+                .or(file.dns.as_deref())
+                .map(name_server)
+                .transpose()?,
             json: args.json,
             log: args
                 .log
@@ -255,6 +268,7 @@ impl std::str::FromStr for ServerAddress {
         if host.is_empty() || host.contains(['/', '@', ' ', ':']) && !host.contains("::") {
             return Err(bad());
         }
+        let port_given = port.is_some();
         let port = match port {
             Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or_else(bad)?,
             None => 5060,
@@ -262,6 +276,7 @@ impl std::str::FromStr for ServerAddress {
         Ok(Self {
             host: host.to_owned(),
             port,
+            port_given,
         })
     }
 }
@@ -290,6 +305,18 @@ impl ServerAddress {
             self.to_string()
         }
     }
+}
+
+/// An address with or without a port.
+fn name_server(text: &str) -> Result<SocketAddr, MeetError> {
+    let bad = |_| MeetError::BadValue {
+        what: "--dns",
+        value: text.to_owned(),
+        hint: "it is an address, as in 192.0.2.53 or [2001:db8::53]:5353",
+    };
+    text.parse()
+        .or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, 53)))
+        .map_err(bad)
 }
 
 /// Where the configuration file lies by default.
@@ -363,13 +390,14 @@ mod tests {
             settings.server,
             ServerAddress {
                 host: "file".into(),
-                port: 5070
+                port: 5070,
+                port_given: true,
             }
         );
-        assert_eq!(settings.transport, TransportChoice::Tcp);
+        assert_eq!(settings.transport, Some(TransportChoice::Tcp));
         let settings = Settings::merge(&GlobalArgs::default(), FileConfig::default(), None).unwrap();
         assert_eq!(settings.server.to_string(), "127.0.0.1:5060");
-        assert_eq!(settings.transport, TransportChoice::Udp);
+        assert_eq!(settings.transport, None);
     }
 
     #[test]
@@ -442,6 +470,18 @@ mod tests {
         };
         let settings = Settings::merge(&GlobalArgs::default(), FileConfig::default(), None).unwrap();
         assert!(settings.audio(&args).is_err());
+    }
+
+    #[test]
+    fn name_servers() {
+        for (text, shown) in [
+            ("192.0.2.53", "192.0.2.53:53"),
+            ("::1", "[::1]:53"),
+            ("[::1]:5353", "[::1]:5353"),
+        ] {
+            assert_eq!(name_server(text).unwrap().to_string(), shown);
+        }
+        assert!(name_server("dns.example").is_err());
     }
 
     #[test]

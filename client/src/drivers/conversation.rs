@@ -68,6 +68,10 @@ pub struct Conversation {
     digits: Option<(Instant, String)>,
     registered: bool,
     leaving: Option<(Instant, &'static str)>,
+    /// Until when the present way to the server may stay silent, where there is another.
+    patience: Option<Instant>,
+    /// The present way failed: the next is to be tried.
+    next_way: bool,
     exit: Option<Exit>,
 }
 
@@ -105,6 +109,8 @@ impl Conversation {
             digits: None,
             registered: false,
             leaving: None,
+            patience: None,
+            next_way: false,
             exit: None,
         };
         if !matches!(conversation.purpose, Purpose::Register { once: true, .. }) {
@@ -125,14 +131,13 @@ impl Conversation {
     /// Runs to the end; the exit code says how it ended.
     pub async fn run(mut self) -> Result<Exit, MeetError> {
         let mut signals = Signals::new()?;
-        let now = Instant::now();
-        match self.purpose.clone() {
-            Purpose::Call { target, .. } => self.signalling.phone.dial(&target, now)?,
-            Purpose::Register { expires, .. } => self.signalling.phone.register(expires, now),
-        }
+        self.begin()?;
         while !self.is_over() {
             for event in self.signalling.flush().await {
                 self.on_phone(event);
+            }
+            if self.next_way {
+                self.try_next_way().await?;
             }
             self.front.refresh();
             if self.is_over() {
@@ -158,6 +163,51 @@ impl Conversation {
         Ok(self.exit.unwrap_or(Exit::Ok))
     }
 
+    fn begin(&mut self) -> Result<(), MeetError> {
+        let now = Instant::now();
+        match self.purpose.clone() {
+            Purpose::Call { target, .. } => self.signalling.phone.dial(&target, now)?,
+            Purpose::Register { expires, .. } => self.signalling.phone.register(expires, now),
+        }
+        self.patience = self
+            .signalling
+            .has_next_target()
+            .then(|| now + limits::TARGET_WAIT);
+        Ok(())
+    }
+
+    /// The server has several addresses, and the present one does not serve (RFC 3263 §4.3).
+    async fn try_next_way(&mut self) -> Result<(), MeetError> {
+        self.next_way = false;
+        if !self.signalling.next_target(&self.settings).await {
+            let error = MeetError::NoAnswer {
+                server: self.settings.server.to_string(),
+                transport: self.signalling.transport().as_str(),
+            };
+            self.fail(error);
+            return Ok(());
+        }
+        // The RTP ports lie on the address by which the server is reached.
+        if !matches!(self.purpose, Purpose::Register { once: true, .. }) {
+            self.bind_ports().map_err(MeetError::Media)?;
+        }
+        let now = Instant::now();
+        match self.purpose.clone() {
+            Purpose::Call { target, .. } => self.signalling.phone.dial(&target, now)?,
+            Purpose::Register { .. } => self.signalling.phone.register_now(now),
+        }
+        self.patience = self
+            .signalling
+            .has_next_target()
+            .then(|| now + limits::TARGET_WAIT);
+        Ok(())
+    }
+
+    /// Whether an end or refusal is a reason to try the server's next address: nobody was reached yet.
+    fn may_go_on(&self, status: Option<u16>) -> bool {
+        matches!(status, None | Some(503)) && self.leaving.is_none() && self.signalling.has_next_target()
+    }
+
     fn is_over(&self) -> bool {
         match self.leaving {
             Some((until, _)) => self.signalling.phone.is_quiet() || Instant::now() >= until,
@@ -174,15 +224,23 @@ impl Conversation {
             .map(|(joined, duration)| joined + duration);
         let digits = self.digits.as_ref().map(|(at, _)| *at);
         let leaving = self.leaving.map(|(until, _)| until);
-        [duration.filter(|_| self.leaving.is_none()), digits, leaving]
-            .into_iter()
-            .flatten()
-            .min()
-            .unwrap_or(far)
+        [
+            duration.filter(|_| self.leaving.is_none()),
+            digits,
+            leaving,
+            self.patience,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or(far)
     }
 
     fn on_time(&mut self) {
         let now = Instant::now();
+        if self.patience.take_if(|until| *until <= now).is_some() {
+            self.signalling.give_up();
+        }
         if self.digits.as_ref().is_some_and(|(at, _)| *at <= now)
             && let Some((_, digits)) = self.digits.take()
         {
@@ -239,6 +297,7 @@ impl Conversation {
                 expires,
             } => {
                 self.registered = true;
+                self.reached();
                 self.front.tell(&Event::Registered {
                     aor,
                     contact,
@@ -251,7 +310,10 @@ impl Conversation {
             PhoneEvent::Unregistered { aor } => self.front.tell(&Event::Unregistered { aor }),
             PhoneEvent::RegistrationFailed { status, reason } => self.on_registration_failed(status, reason),
             PhoneEvent::Calling { target } => self.front.tell(&Event::Calling { target }),
-            PhoneEvent::Ringing { status } => self.front.tell(&Event::Ringing { status }),
+            PhoneEvent::Ringing { status } => {
+                self.reached();
+                self.front.tell(&Event::Ringing { status });
+            }
             PhoneEvent::Incoming { from, answered } => self.front.tell(&Event::Incoming { from, answered }),
             PhoneEvent::Media(audio) => match StreamPlan::from_negotiated(&audio) {
                 Ok(plan) => self.on_media(plan),
@@ -272,7 +334,17 @@ impl Conversation {
         }
     }
 
+    /// The server answered.
+    fn reached(&mut self) {
+        self.patience = None;
+        self.signalling.target_works();
+    }
+
     fn on_registration_failed(&mut self, status: Option<u16>, reason: String) {
+        if self.may_go_on(status) {
+            self.next_way = true;
+            return;
+        }
         let server = self.settings.server.to_string();
         let error = match status {
             Some(status) => MeetError::RegistrationRefused {
@@ -282,7 +354,7 @@ impl Conversation {
             },
             None => MeetError::NoAnswer {
                 server,
-                transport: self.settings.transport.as_str(),
+                transport: self.signalling.transport().as_str(),
             },
         };
         if self.registered {
@@ -297,6 +369,7 @@ impl Conversation {
     }
 
     fn on_joined(&mut self, room: String, focus: bool, token: Option<String>) {
+        self.reached();
         self.joined = Some(Instant::now());
         self.digits = self
             .audio
@@ -444,6 +517,16 @@ impl Conversation {
     }
 
     fn on_ended(&mut self, reason: EndReason) {
+        let status = match &reason {
+            EndReason::NoAnswer => Some(None),
+            EndReason::Refused { status, .. } => Some(Some(*status)),
+            _ => None,
+        };
+        if matches!(self.purpose, Purpose::Call { .. }) && status.is_some_and(|status| self.may_go_on(status))
+        {
+            self.next_way = true;
+            return;
+        }
         self.engine = None;
         self.plan = None;
         self.joined = None;
@@ -471,7 +554,7 @@ impl Conversation {
                 let server = self.settings.server.to_string();
                 let error = MeetError::NoAnswer {
                     server,
-                    transport: self.settings.transport.as_str(),
+                    transport: self.signalling.transport().as_str(),
                 };
                 (Some(error_event(&error)), error.exit())
             }

@@ -4,6 +4,7 @@
 //! `crate::media`'s.
 
 mod conversation;
+mod locate;
 mod net;
 mod presence;
 mod signalling;

@@ -1,30 +1,8 @@
-//! Addresses: names to addresses, and the local address that a peer can answer to.
+//! The local address that a peer can answer to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use crate::cli::config::ServerAddress;
 use crate::error::MeetError;
-
-/// The server's address. IPv4 is preferred where a name has both, as most phones on a network have it.
-pub(super) async fn resolve(server: &ServerAddress) -> Result<SocketAddr, MeetError> {
-    if let Ok(ip) = server.host.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, server.port));
-    }
-    let failed = |source| MeetError::Resolve {
-        host: server.host.clone(),
-        source,
-    };
-    let found: Vec<SocketAddr> = tokio::net::lookup_host((server.host.as_str(), server.port))
-        .await
-        .map_err(failed)?
-        .collect();
-    let best = found
-        .iter()
-        .find(|address| address.is_ipv4())
-        .or_else(|| found.first());
-    best.copied()
-        .ok_or_else(|| failed(std::io::Error::from(std::io::ErrorKind::NotFound)))
-}
 
 /// The address of ours that the peer sees, by the routing table: nothing is sent.
 pub(super) fn local_towards(remote: SocketAddr) -> Result<IpAddr, MeetError> {

@@ -1,7 +1,8 @@
 //! The SIP socket: UDP, or one TCP connection to the server.
 //!
 //! It feeds the sans-IO [`Phone`] and carries out what it wants. Over TCP a lost connection is opened again when
-//! there is something to send. Deliberately absent: TLS and WebSocket (the flow already names them).
+//! there is something to send. A server may be reached in several ways ([`super::locate`]): [`Signalling::next_target`]
+//! goes over to the next (RFC 3263 §4.3). Deliberately absent: TLS and WebSocket (the flow already names them).
 
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -12,11 +13,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{sleep_until, timeout};
 
+use super::locate::{Dns, Target, locate};
 use super::net;
 use crate::account::Account;
 use crate::call::{Output, Phone, PhoneConfig, PhoneEvent};
 use crate::cli::args::TransportChoice;
-use crate::cli::config::ServerAddress;
+use crate::cli::config::Settings;
 use crate::error::MeetError;
 use crate::limits;
 
@@ -29,6 +31,11 @@ pub struct Signalling {
     flow: Flow,
     buffer: Vec<u8>,
     connections: u64,
+    targets: Vec<Target>,
+    /// Which of them is used.
+    current: usize,
+    /// How many have failed since one worked.
+    failed: usize,
 }
 
 #[derive(Debug)]
@@ -47,37 +54,43 @@ enum Woken {
 }
 
 impl Signalling {
-    /// Opens a socket towards the server. Nothing is sent yet over UDP; TCP connects.
-    pub async fn open(
-        server: &ServerAddress,
-        transport: TransportChoice,
-        mut account: Account,
-        answer: bool,
-    ) -> Result<Self, MeetError> {
-        let remote = net::resolve(server).await?;
-        let ip = net::local_towards(remote)?;
+    /// Finds the server and opens a socket towards it. Nothing is sent yet over UDP; TCP connects.
+    pub async fn open(settings: &Settings, account: Account, answer: bool) -> Result<Self, MeetError> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|error| MeetError::System {
             what: "no randomness",
             source: std::io::Error::other(error),
         })?;
-        let (wire, flow) = match transport {
-            TransportChoice::Udp => {
-                let failed = |source| MeetError::Socket {
-                    what: "cannot bind UDP on",
-                    address: ip.to_string(),
-                    source,
-                };
-                let socket = UdpSocket::bind((ip, 0)).await.map_err(failed)?;
-                hear_refusals(&socket, remote);
-                let local = socket.local_addr().map_err(failed)?;
-                (Wire::Udp(socket), Flow::udp(local, remote))
+        let mut lot =
+            u64::from_le_bytes([1; 8]) ^ seed.iter().fold(0, |all, byte| all << 8 ^ u64::from(*byte));
+        let mut random = |sides: u32| {
+            lot = lot
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            u32::try_from((lot >> 33) % u64::from(sides.max(1))).unwrap_or(0)
+        };
+        let targets = locate(
+            &settings.server,
+            settings.transport,
+            &Dns::new(settings.dns)?,
+            &mut random,
+        )
+        .await?;
+        let mut connections = 0;
+        let mut opened = None;
+        for (current, target) in targets.iter().enumerate() {
+            connections += 1;
+            match open_wire(*target, ConnectionId(connections), settings).await {
+                Ok(way) => {
+                    opened = Some((current, way));
+                    break;
+                }
+                Err(error) if current + 1 == targets.len() => return Err(error),
+                Err(error) => tracing::info!(%error, "trying the next address"),
             }
-            TransportChoice::Tcp => {
-                account.transport = Some("tcp");
-                let (stream, flow) = connect(remote, ConnectionId(1), server).await?;
-                (Wire::Tcp(Some((ConnectionId(1), stream))), flow)
-            }
+        }
+        let Some((current, (wire, flow))) = opened else {
+            return Err(no_answer(settings, TransportChoice::Udp));
         };
         let mut phone = Phone::new(PhoneConfig {
             account,
@@ -85,16 +98,68 @@ impl Signalling {
             answer,
             seed,
         });
-        if flow.connection.is_some() {
-            phone.handle_input(Input::Opened { flow }, Instant::now());
-        }
+        phone.go_by(flow, Instant::now());
         Ok(Self {
             phone,
             wire,
             flow,
             buffer: vec![0; limits::SIP_DATAGRAM_BYTES],
-            connections: 1,
+            connections,
+            targets,
+            current,
+            failed: current,
         })
+    }
+
+    /// How many ways to the server there are.
+    pub fn ways(&self) -> usize {
+        self.targets.len()
+    }
+
+    /// The transport that is used.
+    pub fn transport(&self) -> TransportChoice {
+        self.targets
+            .get(self.current)
+            .map_or(TransportChoice::Udp, |target| target.transport)
+    }
+
+    /// Whether a way is left that was not tried since the last one that worked.
+    pub fn has_next_target(&self) -> bool {
+        self.failed + 1 < self.targets.len()
+    }
+
+    /// The server answered: all ways are open again.
+    pub fn target_works(&mut self) {
+        self.failed = 0;
+    }
+
+    /// Goes over to the next way to the server; false when all were tried.
+    pub async fn next_target(&mut self, settings: &Settings) -> bool {
+        while self.has_next_target() {
+            self.failed += 1;
+            self.current = (self.current + 1) % self.targets.len();
+            let Some(target) = self.targets.get(self.current).copied() else {
+                return false;
+            };
+            self.connections += 1;
+            match open_wire(target, ConnectionId(self.connections), settings).await {
+                Ok((wire, flow)) => {
+                    tracing::info!(address = %target.address, "going over to the next address of the server");
+                    self.wire = wire;
+                    self.flow = flow;
+                    self.phone.go_by(flow, Instant::now());
+                    return true;
+                }
+                Err(error) => tracing::info!(%error, "trying the next address"),
+            }
+        }
+        false
+    }
+
+    /// Gives the present way up: what waits for an answer there has failed.
+    pub fn give_up(&mut self) {
+        self.phone
+            .handle_input(Input::TransportFailed { flow: self.flow }, Instant::now());
     }
 
     /// The address that the server sees of us, as far as this host knows.
@@ -239,35 +304,44 @@ fn hear_refusals(socket: &UdpSocket, remote: SocketAddr) {
     };
 }
 
-async fn connect(
-    remote: SocketAddr,
-    id: ConnectionId,
-    server: &ServerAddress,
-) -> Result<(TcpStream, Flow), MeetError> {
-    let refused = |_| MeetError::NoAnswer {
-        server: server.to_string(),
-        transport: "tcp",
-    };
-    let stream = match timeout(limits::CONNECT_WAIT, TcpStream::connect(remote)).await {
-        Ok(stream) => stream.map_err(refused)?,
-        Err(_) => {
-            return Err(MeetError::NoAnswer {
-                server: server.to_string(),
-                transport: "tcp",
-            });
+/// A socket on this way.
+async fn open_wire(target: Target, id: ConnectionId, settings: &Settings) -> Result<(Wire, Flow), MeetError> {
+    let remote = target.address;
+    match target.transport {
+        TransportChoice::Udp => {
+            let ip = net::local_towards(remote)?;
+            let failed = |source| MeetError::Socket {
+                what: "cannot bind UDP on",
+                address: ip.to_string(),
+                source,
+            };
+            let socket = UdpSocket::bind((ip, 0)).await.map_err(failed)?;
+            hear_refusals(&socket, remote);
+            let local = socket.local_addr().map_err(failed)?;
+            Ok((Wire::Udp(socket), Flow::udp(local, remote)))
         }
-    };
-    let local = stream.local_addr().map_err(refused)?;
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY");
+        TransportChoice::Tcp => {
+            let refused = || no_answer(settings, TransportChoice::Tcp);
+            let connecting = timeout(limits::CONNECT_WAIT, TcpStream::connect(remote)).await;
+            let stream = connecting.map_err(|_| refused())?.map_err(|_| refused())?;
+            let local = stream.local_addr().map_err(|_| refused())?;
+            if let Err(error) = stream.set_nodelay(true) {
+                tracing::debug!(%error, "TCP_NODELAY");
+            }
+            let flow = Flow {
+                transport: Transport::Tcp,
+                local,
+                remote,
+                connection: Some(id),
+            };
+            Ok((Wire::Tcp(Some((id, stream))), flow))
+        }
     }
-    Ok((
-        stream,
-        Flow {
-            transport: Transport::Tcp,
-            local,
-            remote,
-            connection: Some(id),
-        },
-    ))
+}
+
+fn no_answer(settings: &Settings, transport: TransportChoice) -> MeetError {
+    MeetError::NoAnswer {
+        server: settings.server.to_string(),
+        transport: transport.as_str(),
+    }
 }
