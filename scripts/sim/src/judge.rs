@@ -42,6 +42,10 @@ impl Run {
         }
         for room in self.scenario.rooms.clone() {
             let living = meetings.iter().any(|meeting| meeting.name == room);
+            if self.doubtful.remove(&room) && self.model.members(&room).is_empty() {
+                let now = self.world.now;
+                self.model.settle(&room, living, now);
+            }
             let expected = self.model.standing(&room, self.world.now);
             if living != (expected == Standing::Living) {
                 self.fault(format_args!(
@@ -244,7 +248,7 @@ impl Run {
         if self.world.house.mixed() > 0 {
             self.fault("legs are left in a mixer");
         }
-        let (present, open) = (self.world.house.store.present, self.world.house.store.open);
+        let (present, open) = (self.world.house.store.present, self.world.house.store.open());
         if (present, open) != (0, 0) {
             self.fault(format_args!(
                 "the log has {present} people and {open} meetings that never went"

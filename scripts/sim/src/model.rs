@@ -124,9 +124,19 @@ impl Model {
             .insert(room.to_owned(), Meeting::Ended { until: now + HOLD });
     }
 
-    /// The server died: no meeting is left, whatever the phones show for a while.
+    /// Nobody is in this meeting, and whether it still waits for somebody could not be known: now it is.
+    pub fn settle(&mut self, room: &str, living: bool, now: Instant) {
+        let ended = self.standing(room, now) == Standing::Ended;
+        if living {
+            self.made(room, now);
+        } else if !ended {
+            self.meetings.remove(room);
+        }
+    }
+
+    /// The server died and was started again: it knows the meetings, and nobody is in them, whatever the phones show
+    /// for a while.
     pub fn server_died(&mut self) {
-        self.meetings.clear();
         for person in &mut self.people {
             person.room = None;
         }

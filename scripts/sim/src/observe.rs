@@ -149,6 +149,7 @@ impl Run {
         }
         // A call that was given up, or whose answers were lost, may have made the room all the same.
         let until = self.world.now + DESERTED;
+        self.doubtful.insert(dial.room.clone());
         self.deserted.insert(dial.room.clone(), until);
         if status == Some(410) || status == Some(404) {
             self.give_up_wish(who);
@@ -166,6 +167,7 @@ impl Run {
         let room = self.model.people.get(who).and_then(|person| person.room.clone());
         if let Some(Some(dial)) = self.dials.get(who) {
             // Its 200 crossed our CANCEL.
+            self.doubtful.insert(dial.room.clone());
             self.deserted.insert(dial.room.clone(), now + DESERTED);
         }
         self.forget_call(who);

@@ -150,6 +150,8 @@ pub struct Run {
     pub(crate) excused: BTreeSet<usize>,
     /// Rooms that somebody is ending.
     pub(crate) ending: BTreeSet<String>,
+    /// Empty rooms of which nobody can know whether they still wait for somebody.
+    pub(crate) doubtful: BTreeSet<String>,
     /// Rooms that may live although nobody got in, and until when.
     pub(crate) deserted: BTreeMap<String, Instant>,
     /// Whoever the API is putting out.
@@ -249,6 +251,7 @@ impl Run {
             leaving: BTreeSet::new(),
             excused: BTreeSet::new(),
             ending: BTreeSet::new(),
+            doubtful: BTreeSet::new(),
             deserted: BTreeMap::new(),
             removed: BTreeSet::new(),
             wishes: vec![None; count],
@@ -650,5 +653,6 @@ impl Run {
         self.excused = (0..self.world.peers.len()).collect();
         self.tokens.clear();
         self.ending.extend(self.scenario.rooms.iter().cloned());
+        self.doubtful.extend(self.scenario.rooms.iter().cloned());
     }
 }

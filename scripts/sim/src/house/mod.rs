@@ -151,10 +151,8 @@ impl House {
         self.last.clear();
         self.ports.clear();
         self.out.clear();
-        self.store.crashed();
-        for (aor, bindings) in self.store.bindings(now) {
-            self.focus
-                .handle_input(FocusInput::Restore { aor, bindings }, now);
+        for input in self.store.restart(now) {
+            self.focus.handle_input(input, now);
         }
     }
 
