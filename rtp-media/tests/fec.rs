@@ -85,7 +85,7 @@ fn run(fec: bool) -> Outcome {
         dice = dice
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
-        if index < 10 || (dice >> 33) % 10 != 0 {
+        if index < 10 || !(dice >> 33).is_multiple_of(10) {
             buffer.insert(&Arrival {
                 seq: SeqExt::first(index as u16),
                 timestamp: RtpTimestamp((index * FRAME) as u32),

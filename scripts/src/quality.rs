@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use meet_client::media::MediaError;
 use meet_client::media::plan::StreamPlan;
+use meet_client::media::resample::FixedResampler;
 use meet_client::media::stream::{AudioStream, Outbox, Port};
 use meet_server::focus::ids::LegId;
 use meet_server::focus::mixing;
@@ -20,6 +21,8 @@ use meet_server::focus::settings::OpusSettings;
 use mixer::{Leg, LegKey, Room, RoomConfig};
 use rand_chacha::ChaCha12Rng;
 use rand_core::{Rng, SeedableRng};
+use rtp_media::codec::opus::OpusConfig;
+use rtp_media::codec::{AudioDecoder, AudioEncoder, CodecKind, Decoder, Encoder};
 use rtp_media::demux::{PacketClass, classify};
 use rtp_media::units::NtpTime;
 use sip_proto::sdp::offer_answer::{AudioFormat, LocalMedia, Negotiated, OfferAnswer};
@@ -101,6 +104,14 @@ impl Codec {
         }
     }
 
+    const fn kind(self) -> CodecKind {
+        match self {
+            Self::OpusFec | Self::Opus => CodecKind::Opus,
+            Self::G722 => CodecKind::G722,
+            Self::Pcmu => CodecKind::Pcmu,
+        }
+    }
+
     fn format(self) -> AudioFormat {
         match self {
             Self::OpusFec => AudioFormat::opus(96, Some("useinbandfec=1".to_owned())),
@@ -142,6 +153,25 @@ impl Judge {
     /// The scorers failed.
     pub fn score(&self, codec: Codec, percent: u32) -> Result<Score, QualityError> {
         let (heard, estimated) = converse(&self.said, codec, percent)?;
+        self.compare(codec, percent, &heard, estimated)
+    }
+
+    /// The same sentences through the codec alone, twice as a room codes them: what no mixer can better.
+    ///
+    /// # Errors
+    /// The scorers failed.
+    pub fn ceiling(&self, codec: Codec) -> Result<Score, QualityError> {
+        let once = recoded(&self.said, codec)?;
+        self.compare(codec, 100, &recoded(&once, codec)?, 0.0)
+    }
+
+    fn compare(
+        &self,
+        codec: Codec,
+        percent: u32,
+        heard: &[f32],
+        estimated: f32,
+    ) -> Result<Score, QualityError> {
         let file = self
             .folder
             .join(format!("{}-{percent}.wav", codec.name().replace([',', ' '], "")));
@@ -171,6 +201,32 @@ impl Judge {
             estimated,
         })
     }
+}
+
+/// Speech coded and decoded, tick by tick, with the settings that a leg has.
+fn recoded(said: &[f32], codec: Codec) -> Result<Vec<f32>, QualityError> {
+    let failed = |error: &dyn std::fmt::Display| QualityError::Scene(error.to_string());
+    let kind = codec.kind();
+    let rate = kind.sample_rate().hertz();
+    let mut encoder = AudioEncoder::new(kind, &OpusConfig::default()).map_err(|error| failed(&error))?;
+    let mut decoder = AudioDecoder::new(kind).map_err(|error| failed(&error))?;
+    let mut down = FixedResampler::new(48_000, rate).map_err(scene_error)?;
+    let mut up = FixedResampler::new(rate, 48_000).map_err(scene_error)?;
+    let samples = rate as usize / 50;
+    let mut heard = Vec::new();
+    for frame in said.chunks_exact(TICK_SAMPLES) {
+        let (mut low, mut payload) = (vec![0.0; samples], [0; 1_500]);
+        down.process(frame, &mut low).map_err(scene_error)?;
+        let length = encoder
+            .encode(&low, &mut payload)
+            .map_err(|error| failed(&error))?;
+        let coded = payload.get(..length).unwrap_or_default();
+        decoder.decode(coded, &mut low).map_err(|error| failed(&error))?;
+        let mut out = [0.0; TICK_SAMPLES];
+        up.process(&low, &mut out).map_err(scene_error)?;
+        heard.extend_from_slice(&out);
+    }
+    Ok(heard)
 }
 
 /// A Python with the scorers in it.

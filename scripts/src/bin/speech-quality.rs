@@ -24,18 +24,28 @@ fn main() -> ExitCode {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "the table is what this program is for")]
 fn table(losses: &[u32]) -> Result<(), QualityError> {
     let folder = tempfile::tempdir().map_err(|error| QualityError::Scene(error.to_string()))?;
     let target = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target");
     let judge = Judge::new(folder.path(), &target)?;
     println!(
-        "speech, phone → room → phone, packets lost at random on each of the two ways (so twice on the whole path)"
+        "speech, phone → room → phone, packets lost at random on each of the two ways (so twice on the whole path); `alone`: the codec twice, without a room"
     );
     println!(
         "{:<10} {:>6} {:>7} {:>9} {:>9} {:>14}",
         "codec", "lost %", "STOI", "PESQ-WB", "PESQ-NB", "our MOS-LQ (in)"
     );
     for codec in Codec::ALL {
+        let best = judge.ceiling(codec)?;
+        println!(
+            "{:<10} {:>6} {:>7.3} {:>9.2} {:>9.2}",
+            codec.name(),
+            "alone",
+            best.stoi,
+            best.wide,
+            best.narrow
+        );
         for &percent in losses {
             let score = judge.score(codec, percent)?;
             println!(
