@@ -54,6 +54,10 @@ pub const ROSTER_EXPIRES: u32 = 3_600;
 pub const MIN_REGISTRATION: Duration = Duration::from_secs(10);
 /// Pause before a failed registration is tried again.
 pub const REGISTER_RETRY: Duration = Duration::from_secs(30);
+/// Least and most that a registrar's Retry-After makes us wait: no loop, and no phone that is lost for a day.
+pub const REGISTER_RETRY_LEAST: Duration = Duration::from_secs(1);
+/// See [`REGISTER_RETRY_LEAST`].
+pub const REGISTER_RETRY_MOST: Duration = Duration::from_secs(3_600);
 /// Bytes of an API answer that are read.
 pub const API_BODY_BYTES: u64 = 4 << 20;
 /// Seconds without any RTP after which the other side is asked by SIP whether it is still there.

@@ -41,6 +41,11 @@ pub enum RegistrationOutcome {
         /// Seconds.
         least: u32,
     },
+    /// A refusal that says when to come again (Retry-After, RFC 3261 §20.33).
+    Later {
+        /// After this time.
+        after: Duration,
+    },
     /// Any other final answer.
     Refused,
     /// None.
@@ -108,7 +113,9 @@ impl Registration {
             // Without an answer nobody knows whether the registrar has it.
             return match outcome {
                 RegistrationOutcome::Granted { .. } | RegistrationOutcome::NoAnswer => self.leave(),
-                RegistrationOutcome::TooBrief { .. } | RegistrationOutcome::Refused => {
+                RegistrationOutcome::TooBrief { .. }
+                | RegistrationOutcome::Later { .. }
+                | RegistrationOutcome::Refused => {
                     self.state = State::Idle;
                     Step::Wait
                 }
@@ -124,6 +131,11 @@ impl Registration {
             RegistrationOutcome::TooBrief { least } if least > self.wanted => {
                 self.wanted = least;
                 self.ask()
+            }
+            RegistrationOutcome::Later { after } => {
+                let again = now + after.clamp(limits::REGISTER_RETRY_LEAST, limits::REGISTER_RETRY_MOST);
+                self.state = State::Pausing { again };
+                Step::Wait
             }
             RegistrationOutcome::TooBrief { .. }
             | RegistrationOutcome::Refused
@@ -224,6 +236,23 @@ mod tests {
         registration.start();
         registration.answered(RegistrationOutcome::NoAnswer, now);
         assert!(registration.is_busy());
+    }
+
+    #[test]
+    fn a_busy_registrar_says_when_to_come_again() {
+        let now = Instant::now();
+        for (asked, waited) in [(0, 1), (5, 5), (120, 120), (1_000_000, 3_600)] {
+            let mut registration = Registration::new(60);
+            registration.start();
+            let after = Duration::from_secs(asked);
+            assert_eq!(
+                registration.answered(RegistrationOutcome::Later { after }, now),
+                Step::Wait
+            );
+            let due = now + Duration::from_secs(waited);
+            assert_eq!(registration.poll_timeout(), Some(due), "Retry-After: {asked}");
+            assert_eq!(registration.tick(due), Step::Send { expires: 60 });
+        }
     }
 
     /// Found by the simulator: a REGISTER that was overtaken by its own withdrawal brought the binding back.

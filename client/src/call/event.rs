@@ -2,6 +2,7 @@
 
 use sip_proto::endpoint::{ConnectionId, EndpointError, Flow};
 use sip_proto::sdp::offer_answer::{NegotiatedAudio, OfferError};
+use sip_proto::uri::Uri;
 
 use super::roster::Roster;
 
@@ -55,8 +56,16 @@ pub enum PhoneEvent {
     RegistrationFailed {
         /// SIP status.
         status: Option<u16>,
+        /// When the registrar wants to be asked again, where it says so.
+        retry_after: Option<std::time::Duration>,
         /// Reason phrase.
         reason: String,
+    },
+    /// The call was sent on (3xx) to a host that is not our server: [`super::Phone::go_by`] and
+    /// [`super::Phone::follow`] are expected, or [`super::Phone::hang_up`].
+    Redirected {
+        /// Where to.
+        target: Uri,
     },
     /// An INVITE is on its way.
     Calling {

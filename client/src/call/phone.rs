@@ -19,7 +19,7 @@ use sip_proto::{conference_info, message};
 
 use super::event::{CallError, Output, PhoneEvent};
 use super::roster::Roster;
-use super::session::Call;
+use super::session::{Call, Redirect};
 use crate::account::{Account, Registration, RegistrationOutcome, Step};
 use crate::limits;
 
@@ -45,6 +45,9 @@ pub struct Phone {
     pub(super) ids: IdSource,
     pub(super) media: Option<LocalMedia>,
     pub(super) call: Option<Call>,
+    pub(super) redirect: Option<Redirect>,
+    /// The flow leads to a host to which a call was sent on, and no more to the account's server.
+    pub(super) away: bool,
     pub(super) out: VecDeque<Output>,
     registration: Option<Registering>,
     query: Option<ClientTx>,
@@ -109,6 +112,8 @@ impl Phone {
             ids,
             media: None,
             call: None,
+            redirect: None,
+            away: false,
             out: VecDeque::new(),
             registration: None,
             query: None,
@@ -400,15 +405,21 @@ impl Phone {
                 (RegistrationOutcome::TooBrief { least }, None)
             }
             Some(response) => {
+                let retry_after = response.headers.retry_after();
                 let event = PhoneEvent::RegistrationFailed {
                     status: Some(response.status.code()),
+                    retry_after,
                     reason: response.reason,
                 };
-                (RegistrationOutcome::Refused, Some(event))
+                let outcome = retry_after.map_or(RegistrationOutcome::Refused, |after| {
+                    RegistrationOutcome::Later { after }
+                });
+                (outcome, Some(event))
             }
             None => {
                 let event = PhoneEvent::RegistrationFailed {
                     status: None,
+                    retry_after: None,
                     reason: "no answer".to_owned(),
                 };
                 (RegistrationOutcome::NoAnswer, Some(event))

@@ -5,6 +5,7 @@
 //! | Calling | 101–199 | Calling; sound before the answer where it carries SDP |
 //! | Calling | 2xx | Up; the roster is watched where the Contact has `isfocus` |
 //! | Calling | 3xx | Calling, to the Contact, five times at most |
+//! | Calling | 3xx to another host | over, until `follow` |
 //! | Calling | other, none | over |
 //! | Incoming | `pick_up` | Answering |
 //! | Answering | ACK | Up |
@@ -35,6 +36,15 @@ pub(super) struct Call {
     media: LocalMedia,
     negotiation: OfferAnswer,
     held: bool,
+    redirections: u8,
+    /// Hung up before the answer: nothing is tried any more.
+    cancelled: bool,
+}
+
+/// A call that was sent on to another host, which the driver has to find.
+pub(super) struct Redirect {
+    target: Uri,
+    srtp: SrtpPolicy,
     redirections: u8,
 }
 
@@ -99,9 +109,24 @@ impl Phone {
         Ok(())
     }
 
+    /// Goes on with a call that was sent to another host ([`PhoneEvent::Redirected`]); the flow leads there now.
+    pub fn follow(&mut self, now: Instant) -> Result<(), CallError> {
+        let redirect = self.redirect.take().ok_or(CallError::NoCall)?;
+        let mut media = self.media.clone().ok_or(CallError::NoMedia)?;
+        media.srtp = redirect.srtp;
+        self.away = true;
+        self.invite(&redirect.target, media, redirect.redirections, now)?;
+        self.drain(now);
+        Ok(())
+    }
+
     /// Ends the call in whatever way its state wants.
     pub fn hang_up(&mut self, now: Instant) {
-        let Some(call) = &self.call else { return };
+        if self.redirect.take().is_some() {
+            self.tell(PhoneEvent::Ended(EndReason::Local));
+        }
+        let Some(call) = &mut self.call else { return };
+        call.cancelled = true;
         let (session, state) = (call.session, call.state);
         self.unwatch(now);
         match state {
@@ -162,6 +187,7 @@ impl Phone {
             negotiation,
             held: false,
             redirections,
+            cancelled: false,
         });
         self.tell(PhoneEvent::Calling {
             target: target.to_string(),
@@ -208,6 +234,7 @@ impl Phone {
             negotiation,
             held: false,
             redirections: 0,
+            cancelled: false,
         });
         self.tell(PhoneEvent::Incoming {
             from,
@@ -332,8 +359,12 @@ impl Phone {
         let (target, redirections) = (call.target.clone(), call.redirections);
         let status = response.status.code();
         let again = without_keys(call, status);
+        if call.cancelled {
+            // The refusal or redirection crossed our CANCEL.
+            return self.end(EndReason::Local, now);
+        }
         if response.status.is_redirection() && redirections < limits::REDIRECTIONS {
-            // RFC 3261 §8.1.3.4: the first contact is tried; this phone has one flow and stays on it.
+            // RFC 3261 §8.1.3.4: the first contact is tried. Another host is the driver's to find (RFC 3263).
             let contact = response
                 .headers
                 .contacts()
@@ -342,6 +373,15 @@ impl Phone {
             if let Some(contact) = contact.filter(|contact| contact.uri.is_sip()) {
                 let media = call.media.clone();
                 self.call = None;
+                if !self.leads_to(&contact.uri) {
+                    let target = contact.uri;
+                    self.redirect = Some(Redirect {
+                        target: target.clone(),
+                        srtp: media.srtp,
+                        redirections: redirections + 1,
+                    });
+                    return self.tell(PhoneEvent::Redirected { target });
+                }
                 match self.invite(&contact.uri, media, redirections + 1, now) {
                     Ok(()) => return,
                     Err(error) => tracing::warn!(%error, "the redirected call was not made"),
@@ -461,6 +501,15 @@ impl Phone {
         if changed {
             self.tell(PhoneEvent::Hold { held });
         }
+    }
+
+    /// Whether our flow is the way to this address: the server by its name or by where it is.
+    fn leads_to(&self, target: &Uri) -> bool {
+        let remote = self.flow.remote;
+        let server = self.account.server();
+        let port = |uri: &Uri| uri.port.unwrap_or(5060);
+        let there = target.host.ip() == Some(remote.ip()) && port(target) == remote.port();
+        there || (!self.away && target.host == server.host && port(target) == port(&server))
     }
 
     fn no_media(&mut self, why: &'static str, now: Instant) {

@@ -16,6 +16,8 @@ use sip_proto::uri::Uri;
 use super::{EndReason, Output, Phone, PhoneConfig, PhoneEvent};
 use crate::account::Account;
 
+mod faults;
+
 const PHONE: &str = "192.0.2.1:5060";
 const SERVER: &str = "192.0.2.7:5060";
 

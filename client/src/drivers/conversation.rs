@@ -72,6 +72,10 @@ pub struct Conversation {
     patience: Option<Instant>,
     /// The present way failed: the next is to be tried.
     next_way: bool,
+    /// The call was sent on to another host, which is to be found.
+    redirected: Option<Uri>,
+    /// Until when the farewells of a conversation that failed are waited for.
+    farewell: Option<Instant>,
     exit: Option<Exit>,
 }
 
@@ -111,6 +115,8 @@ impl Conversation {
             leaving: None,
             patience: None,
             next_way: false,
+            redirected: None,
+            farewell: None,
             exit: None,
         };
         if !matches!(conversation.purpose, Purpose::Register { once: true, .. }) {
@@ -138,6 +144,9 @@ impl Conversation {
             }
             if self.next_way {
                 self.try_next_way().await?;
+            }
+            if let Some(target) = self.redirected.take() {
+                self.follow(target).await;
             }
             self.front.refresh();
             if self.is_over() {
@@ -203,15 +212,39 @@ impl Conversation {
         Ok(())
     }
 
+    /// The server sent the call on to another host (RFC 3261 §8.1.3.4).
+    async fn follow(&mut self, target: Uri) {
+        if let Err(error) = self.signalling.reach(&target, &self.settings).await {
+            self.fail(error);
+            return;
+        }
+        if let Purpose::Call { target: called, .. } = &mut self.purpose {
+            *called = target;
+        }
+        if let Err(error) = self.bind_ports() {
+            self.fail(MeetError::Media(error));
+        } else if let Err(error) = self.signalling.phone.follow(Instant::now()) {
+            tracing::debug!(%error, "the redirected call was not made");
+        }
+        self.patience = self
+            .signalling
+            .has_next_target()
+            .then(|| Instant::now() + limits::TARGET_WAIT);
+    }
+
     /// Whether an end or refusal is a reason to try the server's next address: nobody was reached yet.
     fn may_go_on(&self, status: Option<u16>) -> bool {
-        matches!(status, None | Some(503)) && self.leaving.is_none() && self.signalling.has_next_target()
+        let ending = self.leaving.is_some() || self.exit.is_some();
+        matches!(status, None | Some(503)) && !ending && self.signalling.has_next_target()
     }
 
     fn is_over(&self) -> bool {
         match self.leaving {
             Some((until, _)) => self.signalling.phone.is_quiet() || Instant::now() >= until,
-            None => self.exit.is_some(),
+            None => match self.farewell {
+                Some(until) => self.signalling.phone.is_quiet() || Instant::now() >= until,
+                None => self.exit.is_some(),
+            },
         }
     }
 
@@ -228,6 +261,7 @@ impl Conversation {
             duration.filter(|_| self.leaving.is_none()),
             digits,
             leaving,
+            self.farewell,
             self.patience,
         ]
         .into_iter()
@@ -283,6 +317,11 @@ impl Conversation {
             self.leaving = Some((now, cause));
             return;
         }
+        if self.farewell.is_some() {
+            // It ends already, for a reason that was told.
+            self.farewell = Some(now);
+            return;
+        }
         self.leaving = Some((now + limits::FAREWELL_WAIT, cause));
         self.signalling.phone.hang_up(now);
         self.signalling.phone.unregister(now);
@@ -308,7 +347,12 @@ impl Conversation {
                 }
             }
             PhoneEvent::Unregistered { aor } => self.front.tell(&Event::Unregistered { aor }),
-            PhoneEvent::RegistrationFailed { status, reason } => self.on_registration_failed(status, reason),
+            PhoneEvent::RegistrationFailed {
+                status,
+                retry_after,
+                reason,
+            } => self.on_registration_failed(status, retry_after, reason),
+            PhoneEvent::Redirected { target } => self.redirected = Some(target),
             PhoneEvent::Calling { target } => self.front.tell(&Event::Calling { target }),
             PhoneEvent::Ringing { status } => {
                 self.reached();
@@ -340,7 +384,7 @@ impl Conversation {
         self.signalling.target_works();
     }
 
-    fn on_registration_failed(&mut self, status: Option<u16>, reason: String) {
+    fn on_registration_failed(&mut self, status: Option<u16>, retry_after: Option<Duration>, reason: String) {
         if self.may_go_on(status) {
             self.next_way = true;
             return;
@@ -357,8 +401,9 @@ impl Conversation {
                 transport: self.signalling.transport().as_str(),
             },
         };
-        if self.registered {
-            // It worked before: the network or the server is away for a while, and it is tried again.
+        let waits = matches!(self.purpose, Purpose::Register { once: false, .. });
+        if self.registered || (waits && retry_after.is_some()) {
+            // It worked before, or the server says when to come again: it is only away for a while.
             self.front.tell(&Event::Error {
                 message: error.to_string(),
                 exit: None,
@@ -532,7 +577,27 @@ impl Conversation {
         self.joined = None;
         self.people.clear();
         self.speaker = None;
-        let (told, exit) = match reason {
+        let (told, exit) = self.ending(reason);
+        if let Some(event) = told {
+            self.front.tell(&event);
+        }
+        if self.leaving.is_some() {
+            return;
+        }
+        match self.purpose {
+            Purpose::Call { .. } => self.finish(exit),
+            // A registered phone waits for the next call, with sound and ports of its own.
+            Purpose::Register { .. } => {
+                if let Err(error) = self.bind_ports() {
+                    self.fail(MeetError::Media(error));
+                }
+            }
+        }
+    }
+
+    /// What the user is told about an end, and the exit code that it means.
+    fn ending(&self, reason: EndReason) -> (Option<Event>, Exit) {
+        match reason {
             EndReason::Local => (None, Exit::Ok),
             EndReason::Peer { text, cause } => {
                 let reason = text.unwrap_or_else(|| "the other side hung up".to_owned());
@@ -577,21 +642,6 @@ impl Conversation {
                     }),
                     Exit::Media,
                 )
-            }
-        };
-        if let Some(event) = told {
-            self.front.tell(&event);
-        }
-        if self.leaving.is_some() {
-            return;
-        }
-        match self.purpose {
-            Purpose::Call { .. } => self.finish(exit),
-            // A registered phone waits for the next call, with sound and ports of its own.
-            Purpose::Register { .. } => {
-                if let Err(error) = self.bind_ports() {
-                    self.fail(MeetError::Media(error));
-                }
             }
         }
     }
@@ -642,10 +692,11 @@ impl Conversation {
         self.finish(error.exit());
     }
 
-    /// Ends with this code, after the farewells that are due.
+    /// Ends with this code, after the farewells that are due; a lost BYE is repeated meanwhile.
     fn finish(&mut self, exit: Exit) {
         let now = Instant::now();
         self.exit.get_or_insert(exit);
+        self.farewell.get_or_insert(now + limits::FAREWELL_WAIT);
         self.signalling.phone.hang_up(now);
         self.signalling.phone.unregister(now);
     }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use sip_proto::endpoint::{ConnectionId, Flow, Input, Transport};
+use sip_proto::uri::Uri;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::{sleep_until, timeout};
@@ -18,7 +19,7 @@ use super::net;
 use crate::account::Account;
 use crate::call::{Output, Phone, PhoneConfig, PhoneEvent};
 use crate::cli::args::TransportChoice;
-use crate::cli::config::Settings;
+use crate::cli::config::{ServerAddress, Settings};
 use crate::error::MeetError;
 use crate::limits;
 
@@ -61,37 +62,10 @@ impl Signalling {
             what: "no randomness",
             source: std::io::Error::other(error),
         })?;
-        let mut lot =
-            u64::from_le_bytes([1; 8]) ^ seed.iter().fold(0, |all, byte| all << 8 ^ u64::from(*byte));
-        let mut random = |sides: u32| {
-            lot = lot
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
-            u32::try_from((lot >> 33) % u64::from(sides.max(1))).unwrap_or(0)
-        };
-        let targets = locate(
-            &settings.server,
-            settings.transport,
-            &Dns::new(settings.dns)?,
-            &mut random,
-        )
-        .await?;
+        let dns = Dns::new(settings.dns)?;
+        let targets = locate(&settings.server, settings.transport, &dns, &mut dice(seed)).await?;
         let mut connections = 0;
-        let mut opened = None;
-        for (current, target) in targets.iter().enumerate() {
-            connections += 1;
-            match open_wire(*target, ConnectionId(connections), settings).await {
-                Ok(way) => {
-                    opened = Some((current, way));
-                    break;
-                }
-                Err(error) if current + 1 == targets.len() => return Err(error),
-                Err(error) => tracing::info!(%error, "trying the next address"),
-            }
-        }
-        let Some((current, (wire, flow))) = opened else {
-            return Err(no_answer(settings, TransportChoice::Udp));
-        };
+        let (current, wire, flow) = open_first(&targets, &mut connections, settings).await?;
         let mut phone = Phone::new(PhoneConfig {
             account,
             flow,
@@ -154,6 +128,37 @@ impl Signalling {
             }
         }
         false
+    }
+
+    /// Goes to the host that an address names (RFC 3263), away from the server that was used so far.
+    pub async fn reach(&mut self, target: &Uri, settings: &Settings) -> Result<(), MeetError> {
+        let named = target.params.get("transport").map(str::to_ascii_lowercase);
+        let transport = match named.as_deref() {
+            None => None,
+            Some("udp") => Some(TransportChoice::Udp),
+            Some("tcp") => Some(TransportChoice::Tcp),
+            Some(_) => return Err(unreachable(target)),
+        };
+        let host = target.params.get("maddr").map(str::to_owned);
+        let server = ServerAddress {
+            host: host
+                .unwrap_or_else(|| target.host.to_string())
+                .replace(['[', ']'], ""),
+            port: target.port.unwrap_or(5060),
+            port_given: target.port.is_some(),
+        };
+        let mut seed = [0; 32];
+        if getrandom::fill(&mut seed).is_err() {
+            tracing::warn!("no randomness for the choice of a server");
+        }
+        let dns = Dns::new(settings.dns)?;
+        let targets = locate(&server, transport, &dns, &mut dice(seed)).await?;
+        let (current, wire, flow) = open_first(&targets, &mut self.connections, settings).await?;
+        tracing::info!(to = %flow.remote, "the call was sent on to another host");
+        (self.targets, self.current, self.failed) = (targets, current, current);
+        (self.wire, self.flow) = (wire, flow);
+        self.phone.go_by(flow, Instant::now());
+        Ok(())
     }
 
     /// Gives the present way up: what waits for an answer there has failed.
@@ -302,6 +307,46 @@ fn hear_refusals(socket: &UdpSocket, remote: SocketAddr) {
         SocketAddr::V4(_) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
         SocketAddr::V6(_) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),
     };
+}
+
+/// The first of these ways on which a socket can be had, and which it is.
+async fn open_first(
+    targets: &[Target],
+    connections: &mut u64,
+    settings: &Settings,
+) -> Result<(usize, Wire, Flow), MeetError> {
+    let mut refusal = None;
+    for (current, target) in targets.iter().enumerate() {
+        *connections += 1;
+        match open_wire(*target, ConnectionId(*connections), settings).await {
+            Ok((wire, flow)) => return Ok((current, wire, flow)),
+            Err(error) => {
+                tracing::info!(%error, address = %target.address, "no way to this address");
+                refusal = Some(error);
+            }
+        }
+    }
+    Err(refusal.unwrap_or_else(|| no_answer(settings, TransportChoice::Udp)))
+}
+
+/// Throws for the order of servers of equal rank; nobody gains by guessing it.
+fn dice(seed: [u8; 32]) -> impl FnMut(u32) -> u32 {
+    let mut lot = seed
+        .iter()
+        .fold(1_u64, |all, byte| all.rotate_left(8) ^ u64::from(*byte));
+    move |sides: u32| {
+        lot = lot
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        u32::try_from((lot >> 33) % u64::from(sides.max(1))).unwrap_or(0)
+    }
+}
+
+fn unreachable(target: &Uri) -> MeetError {
+    MeetError::Resolve {
+        host: target.to_string(),
+        source: std::io::Error::other("only UDP and TCP are known here"),
+    }
 }
 
 /// A socket on this way.

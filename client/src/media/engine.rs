@@ -337,6 +337,9 @@ impl Worker {
             self.sink = None;
             self.failed(error);
         }
+        if let Some(error) = self.sink.as_mut().and_then(|sink| sink.complaint()) {
+            self.failed(error);
+        }
         let state = self.source.read(&mut frame);
         if let Some(path) = &mut self.echo {
             echo = echo.and_then(|()| path.clean(&mut frame));

@@ -12,8 +12,13 @@ use crate::limits::{PCM_RATE, WAV_FLUSH};
 
 /// Takes sound from the media thread, one tick after the other.
 pub trait Sink: Send {
-    /// Takes one frame. Never waits for a device.
+    /// Takes one frame. Never waits for a device. After an error the sink is of no use any more.
     fn write(&mut self, frame: &[f32]) -> Result<(), MediaError>;
+
+    /// What failed while the rest of the sink goes on; told once.
+    fn complaint(&mut self) -> Option<MediaError> {
+        None
+    }
 
     /// Whether a microphone may hear it.
     fn is_loudspeaker(&self) -> bool {
@@ -114,32 +119,50 @@ impl Sink for WavSink {
     }
 }
 
-/// Two sinks at once: what is heard, and its recording.
+/// Two sinks at once: what is heard, and its recording. When one fails, the other goes on.
 pub struct Both {
-    heard: Box<dyn Sink>,
-    recorded: Box<dyn Sink>,
+    heard: Option<Box<dyn Sink>>,
+    recorded: Option<Box<dyn Sink>>,
+    complaint: Option<MediaError>,
 }
 
 impl Both {
     /// The second one is a recording beside the first.
     pub fn new(heard: Box<dyn Sink>, recorded: Box<dyn Sink>) -> Self {
-        Self { heard, recorded }
+        Self {
+            heard: Some(heard),
+            recorded: Some(recorded),
+            complaint: None,
+        }
     }
 }
 
 impl Sink for Both {
     fn write(&mut self, frame: &[f32]) -> Result<(), MediaError> {
-        self.recorded.write(frame)?;
-        self.heard.write(frame)
+        for part in [&mut self.heard, &mut self.recorded] {
+            if let Some(Err(error)) = part.as_mut().map(|sink| sink.write(frame)) {
+                *part = None;
+                self.complaint = Some(error);
+            }
+        }
+        match (&self.heard, &self.recorded) {
+            (None, None) => self.complaint.take().map_or(Ok(()), Err),
+            _ => Ok(()),
+        }
+    }
+
+    fn complaint(&mut self) -> Option<MediaError> {
+        self.complaint.take()
     }
 
     fn is_loudspeaker(&self) -> bool {
-        self.heard.is_loudspeaker()
+        self.heard.as_ref().is_some_and(|sink| sink.is_loudspeaker())
     }
 
     fn finish(&mut self) -> Result<(), MediaError> {
-        self.recorded.finish()?;
-        self.heard.finish()
+        let [heard, recorded] = [&mut self.heard, &mut self.recorded]
+            .map(|part| part.as_mut().map_or(Ok(()), |sink| sink.finish()));
+        heard.and(recorded)
     }
 }
 
@@ -177,6 +200,36 @@ mod tests {
             .map(|s| f32::from(s.unwrap()) / 32_768.0)
             .collect();
         assert!(tone_share(&heard, 440.0, 48_000) > 0.98);
+    }
+
+    /// As on a full disk.
+    struct Full;
+
+    impl Sink for Full {
+        fn write(&mut self, _frame: &[f32]) -> Result<(), MediaError> {
+            Err(MediaError::Chunk)
+        }
+    }
+
+    #[test]
+    fn a_recording_that_fails_leaves_the_loudspeaker_alone_and_is_told_once() {
+        for failing_record in [true, false] {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("heard.wav");
+            let good: Box<dyn Sink> = Box::new(WavSink::create(&path).unwrap());
+            let mut sink = match failing_record {
+                true => Both::new(good, Box::new(Full)),
+                false => Both::new(Box::new(Full), good),
+            };
+            for n in 0..5 {
+                sink.write(&[0.25; 960]).unwrap();
+                assert_eq!(sink.complaint().is_some(), n == 0, "frame {n}");
+            }
+            sink.finish().unwrap();
+            assert_eq!(hound::WavReader::open(&path).unwrap().duration(), 5 * 960);
+        }
+        let mut sink = Both::new(Box::new(Full), Box::new(Full));
+        assert!(sink.write(&[0.0; 960]).is_err(), "nothing is left");
     }
 
     #[test]
