@@ -207,7 +207,7 @@ fn drive(members: &[(Member, SocketAddr)], counters: &Counters, stop: &AtomicBoo
                 counters.sent.fetch_add(1, Ordering::Relaxed);
             }
             // One packet comes for each that goes; now and then all that may have gathered is taken.
-            let most = if (round as usize + index) % CATCH_UP == 0 {
+            let most = if (round as usize + index).is_multiple_of(CATCH_UP) {
                 64
             } else {
                 1
