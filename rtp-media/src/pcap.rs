@@ -1,10 +1,11 @@
-//! Captures for Wireshark: UDP datagrams with synthesised IP headers as pcapng, to any writer.
+//! Captures for Wireshark: UDP datagrams and pieces of TCP streams with synthesised headers as pcapng, to any writer.
 //!
 //! What the program sent and received is written as raw IP packets (no link layer) with right lengths and checksums
 //! and nanosecond times. Format: draft-ietf-opsawg-pcapng, blocks SHB, IDB and EPB.
 //!
-//! Deliberately absent: TCP, fragmentation, secrets blocks, reading, and flushing, which is the writer's.
+//! Deliberately absent: TCP's handshake and end (who reads a stream from a program sees neither), fragmentation, secrets blocks, reading, and flushing, which is the writer's.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -16,6 +17,12 @@ use crate::limits::MAX_CAPTURED;
 const LINKTYPE_RAW: u16 = 101;
 const UDP: u8 = 17;
 const UDP_HEADER: usize = 8;
+const TCP: u8 = 6;
+const TCP_HEADER: usize = 20;
+/// Payload of one synthesised segment: what fits an IPv4 packet.
+const SEGMENT: usize = 65_000;
+/// TCP directions whose place is remembered; 60 bytes each. More begin anew, which Wireshark shows as such.
+const STREAMS: usize = 8_192;
 const TTL: u8 = 64;
 
 /// Why a datagram is not in the capture.
@@ -46,6 +53,8 @@ pub struct PcapWriter<W: Write> {
     writer: W,
     /// One block, reused.
     block: Vec<u8>,
+    /// The next sequence number of each direction of the streams.
+    streams: HashMap<(SocketAddr, SocketAddr), u32>,
 }
 
 impl<W: Write> PcapWriter<W> {
@@ -57,6 +66,7 @@ impl<W: Write> PcapWriter<W> {
         let mut pcap = Self {
             writer,
             block: Vec::with_capacity(2048),
+            streams: HashMap::new(),
         };
         pcap.section_header(application)?;
         pcap.interface()?;
@@ -79,16 +89,7 @@ impl<W: Write> PcapWriter<W> {
         }
         let (source, destination) = same_family(from.ip(), to.ip());
         let udp_length = (UDP_HEADER + payload.len()) as u16;
-        let ip_header = if source.is_ipv4() { 20 } else { 40 };
-        let length = ip_header + usize::from(udp_length);
-        let nanos = at.as_nanos() as u64;
-        self.begin(6);
-        self.u32(0);
-        self.u32((nanos >> 32) as u32);
-        self.u32(nanos as u32);
-        self.u32(length as u32);
-        self.u32(length as u32);
-        self.ip_header(source, destination, udp_length);
+        self.packet(at, source, destination, UDP, udp_length);
         let mut header = [0; UDP_HEADER];
         let [p0, p1] = from.port().to_be_bytes();
         let [p2, p3] = to.port().to_be_bytes();
@@ -111,17 +112,87 @@ impl<W: Write> PcapWriter<W> {
         self.end()
     }
 
+    /// Adds bytes that went over a TCP connection from one end to the other, as segments in sequence.
+    ///
+    /// # Errors
+    /// When the writer fails (the capture is broken then; do not go on).
+    pub fn tcp(
+        &mut self,
+        at: Duration,
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: &[u8],
+    ) -> Result<(), PcapError> {
+        for segment in bytes.chunks(SEGMENT) {
+            self.segment(at, from, to, segment)?;
+        }
+        Ok(())
+    }
+
+    fn segment(
+        &mut self,
+        at: Duration,
+        from: SocketAddr,
+        to: SocketAddr,
+        payload: &[u8],
+    ) -> Result<(), PcapError> {
+        if self.streams.len() >= STREAMS {
+            self.streams.clear();
+        }
+        // Any numbers will do that go on where the last segment ended (RFC 9293 §3.4).
+        let sequence = self.streams.get(&(from, to)).copied().unwrap_or(1);
+        let acknowledged = self.streams.get(&(to, from)).copied().unwrap_or(1);
+        self.streams
+            .insert((from, to), sequence.wrapping_add(payload.len() as u32));
+        let (source, destination) = same_family(from.ip(), to.ip());
+        let length = (TCP_HEADER + payload.len()) as u16;
+        self.packet(at, source, destination, TCP, length);
+        let mut header = Vec::with_capacity(TCP_HEADER);
+        header.extend_from_slice(&from.port().to_be_bytes());
+        header.extend_from_slice(&to.port().to_be_bytes());
+        header.extend_from_slice(&sequence.to_be_bytes());
+        header.extend_from_slice(&acknowledged.to_be_bytes());
+        // Five words of header, PSH and ACK, a full window.
+        header.extend_from_slice(&[0x50, 0x18, 0xff, 0xff]);
+        let mut sum = Checksum::default();
+        sum.address(source);
+        sum.address(destination);
+        sum.word(u16::from(TCP));
+        sum.word(length);
+        sum.bytes(&header);
+        sum.bytes(payload);
+        header.extend_from_slice(&sum.finish().to_be_bytes());
+        header.extend_from_slice(&[0, 0]);
+        self.block.extend_from_slice(&header);
+        self.block.extend_from_slice(payload);
+        self.end()
+    }
+
+    /// Begins a packet's block: time, lengths, IP header.
+    fn packet(&mut self, at: Duration, source: IpAddr, destination: IpAddr, protocol: u8, body: u16) {
+        let ip_header = if source.is_ipv4() { 20 } else { 40 };
+        let length = ip_header + u32::from(body);
+        let nanos = at.as_nanos() as u64;
+        self.begin(6);
+        self.u32(0);
+        self.u32((nanos >> 32) as u32);
+        self.u32(nanos as u32);
+        self.u32(length);
+        self.u32(length);
+        self.ip_header(source, destination, protocol, body);
+    }
+
     /// The writer, to flush or close it.
     pub fn into_inner(self) -> W {
         self.writer
     }
 
-    fn ip_header(&mut self, source: IpAddr, destination: IpAddr, udp_length: u16) {
+    fn ip_header(&mut self, source: IpAddr, destination: IpAddr, protocol: u8, body: u16) {
         match (source, destination) {
             (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                let [l0, l1] = (20 + udp_length).to_be_bytes();
+                let [l0, l1] = (20 + body).to_be_bytes();
                 // Not to be fragmented, no identification needed (RFC 6864 §4.1).
-                let fixed = [0x45, 0, l0, l1, 0, 0, 0x40, 0, TTL, UDP];
+                let fixed = [0x45, 0, l0, l1, 0, 0, 0x40, 0, TTL, protocol];
                 let mut sum = Checksum::default();
                 sum.bytes(&fixed);
                 sum.bytes(&source.octets());
@@ -132,8 +203,9 @@ impl<W: Write> PcapWriter<W> {
                 self.block.extend_from_slice(&destination.octets());
             }
             (source, destination) => {
-                let [l0, l1] = udp_length.to_be_bytes();
-                self.block.extend_from_slice(&[0x60, 0, 0, 0, l0, l1, UDP, TTL]);
+                let [l0, l1] = body.to_be_bytes();
+                self.block
+                    .extend_from_slice(&[0x60, 0, 0, 0, l0, l1, protocol, TTL]);
                 self.block.extend_from_slice(&v6(source).octets());
                 self.block.extend_from_slice(&v6(destination).octets());
             }
@@ -339,6 +411,32 @@ mod tests {
         assert_eq!((packet[0], packet[6], packet.len()), (0x60, 17, 51));
         assert_eq!(packet[4..6], [0, 11]);
         sums_to_zero(&[&packet[8..40], &[0, 17, 0, 11], &packet[40..]]);
+    }
+
+    #[test]
+    fn a_stream_is_segments_in_sequence() {
+        let (ours, theirs) = (at("192.0.2.1:5060"), at("198.51.100.2:40000"));
+        let mut pcap = PcapWriter::new(Vec::new(), "meet").unwrap();
+        pcap.tcp(Duration::ZERO, theirs, ours, b"INVITE").unwrap();
+        pcap.tcp(Duration::ZERO, ours, theirs, &vec![b'x'; SEGMENT + 3])
+            .unwrap();
+        pcap.tcp(Duration::ZERO, theirs, ours, b"ACK").unwrap();
+        let blocks = blocks(&pcap.into_inner());
+        let packets: Vec<&[u8]> = blocks.iter().skip(2).map(|(_, body)| &body[20..]).collect();
+        let numbers: Vec<(u32, u32)> = packets
+            .iter()
+            .map(|packet| {
+                let word = |at: usize| u32::from_be_bytes(packet[at..at + 4].try_into().unwrap());
+                let length = usize::from(u16::from_be_bytes([packet[2], packet[3]]));
+                assert_eq!((packet[9], packet[33]), (6, 0x18));
+                let tcp = ((length - 20) as u16).to_be_bytes();
+                sums_to_zero(&[&packet[12..20], &[0, 6], &tcp, &packet[20..length]]);
+                (word(24), word(28))
+            })
+            .collect();
+        let end = 1 + SEGMENT as u32;
+        assert_eq!(numbers, [(1, 1), (1, 7), (end, 7), (7, end + 3)]);
+        assert_eq!(&packets[0][40..46], b"INVITE");
     }
 
     #[test]

@@ -178,6 +178,7 @@ impl Parts<'_> {
             stream_sender,
             limits,
             shield.clone(),
+            self.tap.clone(),
             metrics,
         )?;
         let focus = settings::focus(self.config, sip_address, http_address);

@@ -198,10 +198,18 @@ fn the_server_captures_its_own_traffic() {
     let bob = join(&server, "bob", "tape", 1000.0);
     assert!(ann.voice.wait_tone(1000.0, true, HEARD));
     drop(bob);
+    let mut stream = std::net::TcpStream::connect(server.sip).unwrap();
+    let uri = format!("sip:{}", server.sip);
+    let options = ann
+        .phone
+        .request("OPTIONS", &uri, &format!("<{uri}>"), 7, "X-Over: stream\r\n", "");
+    std::io::Write::write_all(&mut stream, options.replace("/UDP ", "/TCP ").as_bytes()).unwrap();
+    assert!(std::io::Read::read(&mut stream, &mut [0; 2000]).unwrap() > 100);
     server.signal(nix::sys::signal::Signal::SIGTERM);
     server.wait(Duration::from_secs(6)).expect("still running");
     let bytes = std::fs::read(&file).unwrap();
     let count = |needle: &[u8]| bytes.windows(needle.len()).filter(|w| *w == needle).count();
     assert!(count(b"INVITE sip:tape@") >= 2, "INVITEs in the capture");
+    assert_eq!(count(b"X-Over: stream"), 1, "SIP over TCP");
     assert!(bytes.len() > 20_000, "{} bytes", bytes.len());
 }

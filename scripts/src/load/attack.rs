@@ -25,6 +25,33 @@ pub struct Plan {
     pub length: Duration,
 }
 
+/// Options of `meet-bench attack`.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Arguments {
+    /// Members of the meeting; two of them talk
+    #[arg(long, default_value_t = 10)]
+    members: usize,
+    /// Datagrams a second
+    #[arg(long, default_value_t = 20_000)]
+    rate: u32,
+    /// Seconds that the flood lasts
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+}
+
+/// Runs the attack against a server of its own, `--lan`, with the limits that an operator gets, and gives the lines
+/// to print.
+pub fn lines(arguments: &Arguments) -> Result<Vec<String>, LoadError> {
+    let data = tempfile::tempdir()?;
+    let server = Server::start_lan(data.path(), &[]).map_err(|error| LoadError::Setup(error.to_string()))?;
+    let plan = Plan {
+        members: arguments.members,
+        rate: arguments.rate,
+        length: Duration::from_secs(arguments.seconds),
+    };
+    Ok(report(&plan, &run(&server, plan)?))
+}
+
 /// One of the two measurements.
 #[derive(Debug, Clone, Default)]
 pub struct Phase {

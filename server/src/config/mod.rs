@@ -305,7 +305,7 @@ impl Default for MediaConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct CaptureConfig {
-    /// pcapng file that receives all SIP over UDP, RTP and RTCP; empty: no capture.
+    /// pcapng file that receives all SIP, RTP and RTCP; empty: no capture.
     pub file: PathBuf,
 }
 

@@ -2,8 +2,8 @@
 //!
 //! Every source has a ring of fixed-size slots; a full ring drops and counts, so that a slow
 //! disk never holds the tick. Packets are held back a moment and written in order of time.
-//! Deliberately absent: capturing from the network card (that needs privileges), and SIP over
-//! streams, which has no datagrams to show.
+//! Streams are shown as segments in sequence, without a handshake. Deliberately absent: capturing from the network
+//! card (that needs privileges).
 
 use super::limits::{CAPTURE_BYTES, CAPTURE_HOLD, CAPTURE_QUEUE};
 use crate::telemetry::Metrics;
@@ -71,12 +71,22 @@ pub struct SharedTap {
 impl SharedTap {
     /// Copies a datagram; never waits.
     pub fn record(&self, at: SystemTime, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.put(at, from, to, bytes, false);
+    }
+
+    /// Copies what went over a stream; never waits.
+    pub fn record_stream(&self, at: SystemTime, from: SocketAddr, to: SocketAddr, bytes: &[u8]) {
+        self.put(at, from, to, bytes, true);
+    }
+
+    fn put(&self, at: SystemTime, from: SocketAddr, to: SocketAddr, bytes: &[u8], stream: bool) {
         if self
             .queue
             .try_send(Whole {
                 at,
                 from,
                 to,
+                stream,
                 bytes: bytes.to_vec(),
             })
             .is_err()
@@ -92,6 +102,8 @@ struct Whole {
     at: SystemTime,
     from: SocketAddr,
     to: SocketAddr,
+    /// A piece of a stream, not a datagram.
+    stream: bool,
     bytes: Vec<u8>,
 }
 
@@ -106,6 +118,7 @@ impl From<Captured> for Whole {
             at: slot.at,
             from: slot.from,
             to: slot.to,
+            stream: false,
             bytes,
         }
     }
@@ -216,7 +229,12 @@ fn run(mut writer: PcapWriter<Flushable>, file: &Flushable, mut sources: Sources
             .drain(..ripe)
             .try_for_each(|p| {
                 let at = p.at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                match writer.udp(at, p.from, p.to, &p.bytes) {
+                let written = if p.stream {
+                    writer.tcp(at, p.from, p.to, &p.bytes)
+                } else {
+                    writer.udp(at, p.from, p.to, &p.bytes)
+                };
+                match written {
                     // One that is too long does not break the file.
                     Err(PcapError::TooLong(_)) => Ok(()),
                     other => other,

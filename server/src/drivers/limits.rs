@@ -40,8 +40,8 @@ pub const API_TIMEOUT: Duration = Duration::from_secs(10);
 pub const API_EVENTS: u32 = 1000;
 /// Packets of one capture source that wait for the disk: 6 MB. Full: dropped and counted.
 pub const CAPTURE_QUEUE: usize = 4096;
-/// Bytes kept of one captured packet: an Ethernet frame's worth.
-pub const CAPTURE_BYTES: usize = 1500;
+/// Bytes kept of one captured packet: all that a media socket takes, so that nothing is cut.
+pub const CAPTURE_BYTES: usize = MEDIA_DATAGRAM;
 /// Captured packets are held so long to be written in order of time.
 pub const CAPTURE_HOLD: Duration = Duration::from_millis(100);
 /// The mixer's tick.

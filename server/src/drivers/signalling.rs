@@ -22,6 +22,7 @@ use crate::focus::io::{Conduct, FocusInput, FocusOutput};
 use crate::focus::room::{Room, RoomSetup};
 use crate::focus::room_io::{RoomInput, RoomReport};
 use crate::registrar::Account;
+use crate::shield::Verdict;
 use crate::shield::peek::{Look, look};
 use crate::store::{AccountRow, Store};
 use crate::telemetry::Metrics;
@@ -236,6 +237,18 @@ impl Signalling {
         self.streams.close_stalled(self.endpoint.streams(), now);
     }
 
+    /// A new request on a stream counts like one in a datagram, which the shield saw before it was queued.
+    fn is_too_much(&self, flow: &Flow, now: Instant) -> bool {
+        if flow.connection.is_none() {
+            return false;
+        }
+        let verdict = self.shield.lock().stream_request(flow.remote, now);
+        if let Verdict::Drop(cause) = verdict {
+            self.metrics.shielded(cause);
+        }
+        verdict != Verdict::New
+    }
+
     /// The shield learns what the focus saw; a proved connection keeps its seat.
     fn note(&self, flow: &Flow, conduct: Conduct, now: Instant) {
         let mut shield = self.shield.lock();
@@ -358,6 +371,7 @@ impl Signalling {
                 }
             }
             Output::Close { connection } => self.streams.close(connection),
+            Output::Event(Event::Arrival { flow, .. }) if self.is_too_much(&flow, now) => {}
             Output::Event(event) => {
                 let confirmed = matches!(
                     event,

@@ -6,6 +6,7 @@
 //! `Endpoint` does, so that TLS and WebSocket change only [`StreamTransport`]; and who may stay when all seats are
 //! taken (`seats`).
 
+use super::capture::SharedTap;
 use super::limits::{
     STREAM_CONNECT, STREAM_FIRST_BYTES, STREAM_HALF_MESSAGE, STREAM_KEPT, STREAM_READ, STREAM_STRANGER_IDLE,
     STREAM_WRITE, STREAM_WRITE_QUEUE,
@@ -20,7 +21,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -47,6 +48,7 @@ struct Shared {
     next_id: Arc<AtomicU64>,
     seats: Seats,
     shield: SharedShield,
+    tap: Option<SharedTap>,
     limits: StreamLimits,
     metrics: Arc<Metrics>,
 }
@@ -69,6 +71,7 @@ impl Streams {
         wire: mpsc::Sender<WireInput>,
         limits: StreamLimits,
         shield: SharedShield,
+        tap: Option<SharedTap>,
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let shared = Shared {
@@ -77,6 +80,7 @@ impl Streams {
             next_id: Arc::new(AtomicU64::new(1)),
             seats: Seats::new(limits.connections, limits.per_address),
             shield,
+            tap,
             limits,
             metrics,
         };
@@ -314,15 +318,15 @@ async fn run(
     }
     let (reader, sink) = tokio::io::split(stream);
     tokio::select! {
-        () = read(reader, &place) => {}
-        () = write(sink, queue) => {}
+        () = read(reader, &place, &flow) => {}
+        () = write(sink, queue, &flow, shared.tap.as_ref()) => {}
         () = place.seat.wanted() => {}
     }
     drop(shared.wire.send(WireInput::Closed { connection: id }).await);
     drop(place);
 }
 
-async fn read(mut reader: tokio::io::ReadHalf<Box<dyn ByteStream>>, place: &Place) {
+async fn read(mut reader: tokio::io::ReadHalf<Box<dyn ByteStream>>, place: &Place, flow: &Flow) {
     let shared = &place.shared;
     let mut buffer = vec![0_u8; STREAM_READ];
     let mut pace = Pace::new(Instant::now());
@@ -343,6 +347,9 @@ async fn read(mut reader: tokio::io::ReadHalf<Box<dyn ByteStream>>, place: &Plac
         shared.metrics.sip_received(shared.transport.transport());
         let kept = place.seat.heard(quiet_since);
         let bytes = buffer.get(..length).unwrap_or_default().to_vec();
+        if let Some(tap) = &shared.tap {
+            tap.record_stream(SystemTime::now(), flow.remote, flow.local, &bytes);
+        }
         let connection = place.id;
         if shared
             .wire
@@ -359,8 +366,16 @@ async fn read(mut reader: tokio::io::ReadHalf<Box<dyn ByteStream>>, place: &Plac
     }
 }
 
-async fn write(mut sink: tokio::io::WriteHalf<Box<dyn ByteStream>>, mut queue: mpsc::Receiver<Vec<u8>>) {
+async fn write(
+    mut sink: tokio::io::WriteHalf<Box<dyn ByteStream>>,
+    mut queue: mpsc::Receiver<Vec<u8>>,
+    flow: &Flow,
+    tap: Option<&SharedTap>,
+) {
     while let Some(bytes) = queue.recv().await {
+        if let Some(tap) = tap {
+            tap.record_stream(SystemTime::now(), flow.local, flow.remote, &bytes);
+        }
         match timeout(STREAM_WRITE, sink.write_all(&bytes)).await {
             Ok(Ok(())) => {}
             _ => return,

@@ -8,9 +8,8 @@
 //! - **new** requests: limited for each address (IPv6: /64), and for all strangers together. Who gave a right password
 //!   or holds a confirmed call is no stranger for an hour, and has a limit of its own address and port.
 //!
-//! Addresses are banned for wrong passwords and for broken streams only, because these prove who did it: a challenge
-//! reached the address, a TCP handshake was made. Over UDP anybody can write any address into a packet, so nothing
-//! else that comes in a datagram brings a ban on anybody. A ban stops new requests and new connections; calls that
+//! Addresses are banned for wrong passwords only, because these prove who did it: a challenge reached the address. Over
+//! UDP anybody can write any address into a packet, so nothing else that comes in one brings a ban on anybody. A ban stops new requests and new connections; calls that
 //! are up go on. Deliberately absent: the load of the server (`focus`), and in-dialog authentication.
 
 mod bucket;
@@ -139,6 +138,11 @@ impl Shield {
         self.newcomer(from, now)
     }
 
+    /// Judges a new request that came on a stream; what a stream carries is not seen before it is parsed.
+    pub fn stream_request(&mut self, from: SocketAddr, now: Instant) -> Verdict {
+        self.newcomer(from, now)
+    }
+
     /// Judges a connection that an address opens.
     pub fn connection(&mut self, from: IpAddr, now: Instant) -> Result<(), Cause> {
         if self.is_trusted(from) {
@@ -190,7 +194,7 @@ impl Shield {
         }
     }
 
-    /// A wrong password, or a stream that is no SIP, from an address that is proved to be the sender's.
+    /// A wrong password, from an address that is proved to be the sender's.
     pub fn blame(&mut self, address: SocketAddr, now: Instant) {
         self.proven.remove(&address);
         if self.settings.ban.is_zero() || self.is_trusted(address.ip()) {
@@ -208,7 +212,7 @@ impl Shield {
         watched.faults = Bucket::full(rates.faults.1, now);
         self.bans += 1;
         self.banned += 1;
-        tracing::warn!(%source, seconds = ban.as_secs(), "banned: wrong passwords or broken streams; calls go on");
+        tracing::warn!(%source, seconds = ban.as_secs(), "banned: too many wrong passwords; calls go on");
     }
 
     /// Forgets what is over. Cheap when called often.

@@ -60,36 +60,7 @@ pub(super) fn write(
     record: &StoreRecord,
 ) -> Result<(), StoreError> {
     match record {
-        StoreRecord::MeetingCreated {
-            room,
-            name,
-            subject,
-            creator,
-            token_hash,
-        } => {
-            connection
-                .prepare_cached(
-                    "INSERT INTO meeting (run, room, name, subject, creator, created_ms, token_hash)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                )?
-                .execute(params![
-                    run,
-                    as_i64(room.0),
-                    name,
-                    subject,
-                    creator,
-                    at,
-                    token_hash
-                ])?;
-            insert(
-                connection,
-                at,
-                "meeting-created",
-                name,
-                None,
-                &json!({"subject": subject, "creator": creator}),
-            )
-        }
+        StoreRecord::MeetingCreated { .. } => created(connection, run, at, record),
         StoreRecord::MeetingRestored { room, name, meeting } => {
             connection
                 .prepare_cached(
@@ -111,24 +82,7 @@ pub(super) fn write(
                 &json!({"reason": reason.as_str()}),
             )
         }
-        StoreRecord::PersonJoined {
-            name,
-            leg,
-            display,
-            uri,
-            account,
-            user_agent,
-            call_id,
-            room,
-        } => {
-            connection
-                .prepare_cached("UPDATE meeting SET joined = 1 WHERE run = ?1 AND room = ?2 AND joined = 0")?
-                .execute(params![run, as_i64(room.0)])?;
-            let detail = json!({
-                "leg": leg.0, "uri": uri, "account": account, "user_agent": user_agent, "call_id": call_id,
-            });
-            insert(connection, at, "person-joined", name, Some(display), &detail)
-        }
+        StoreRecord::PersonJoined { .. } => joined(connection, run, at, record),
         StoreRecord::PersonLeft {
             name,
             leg,
@@ -141,6 +95,58 @@ pub(super) fn write(
         }
         StoreRecord::Bindings { aor, bindings } => replace_bindings(connection, at, aor, bindings),
     }
+}
+
+fn created(connection: &Connection, run: i64, at: i64, record: &StoreRecord) -> Result<(), StoreError> {
+    let StoreRecord::MeetingCreated {
+        room,
+        name,
+        subject,
+        creator,
+        token_hash,
+    } = record
+    else {
+        return Ok(());
+    };
+    connection
+        .prepare_cached(
+            "INSERT INTO meeting (run, room, name, subject, creator, created_ms, token_hash)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            run,
+            as_i64(room.0),
+            name,
+            subject,
+            creator,
+            at,
+            token_hash
+        ])?;
+    let detail = json!({"subject": subject, "creator": creator});
+    insert(connection, at, "meeting-created", name, None, &detail)
+}
+
+fn joined(connection: &Connection, run: i64, at: i64, record: &StoreRecord) -> Result<(), StoreError> {
+    let StoreRecord::PersonJoined {
+        room,
+        name,
+        leg,
+        display,
+        uri,
+        account,
+        user_agent,
+        call_id,
+    } = record
+    else {
+        return Ok(());
+    };
+    connection
+        .prepare_cached("UPDATE meeting SET joined = 1 WHERE run = ?1 AND room = ?2 AND joined = 0")?
+        .execute(params![run, as_i64(room.0)])?;
+    let detail = json!({
+        "leg": leg.0, "uri": uri, "account": account, "user_agent": user_agent, "call_id": call_id,
+    });
+    insert(connection, at, "person-joined", name, Some(display), &detail)
 }
 
 fn replace_bindings(

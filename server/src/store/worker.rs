@@ -116,7 +116,7 @@ impl Worker<'_> {
                 if let Job::Record { at, record } = job {
                     let lost = self.backlog.push((unix_ms(at), record));
                     self.metrics.store_lost.inc_by(lost);
-                    if self.backlog.len() % BATCH != 0 {
+                    if !self.backlog.len().is_multiple_of(BATCH) {
                         next = jobs
                             .recv_timeout(until.saturating_duration_since(Instant::now()))
                             .ok();

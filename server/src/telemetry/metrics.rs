@@ -137,35 +137,39 @@ impl Metrics {
             "SIP transactions",
             metrics.transactions.clone(),
         );
-        r.register("store_written", "Events written", metrics.store_written.clone());
+        metrics.register_house(r);
+        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
+        metrics
+    }
+
+    fn register_house(&self, r: &mut Registry) {
+        r.register("store_written", "Events written", self.store_written.clone());
         r.register(
             "store_waiting",
             "Facts that wait because the database cannot write",
-            metrics.store_waiting.clone(),
+            self.store_waiting.clone(),
         );
         r.register(
             "store_lost",
             "Events lost by a full queue, disk or lock",
-            metrics.store_lost.clone(),
+            self.store_lost.clone(),
         );
         r.register(
             "store_busy_microseconds",
             "Time the database worked",
-            metrics.store_busy_us.clone(),
+            self.store_busy_us.clone(),
         );
         r.register(
             "capture_dropped",
             "Packets not captured",
-            metrics.capture_dropped.clone(),
+            self.capture_dropped.clone(),
         );
-        r.register("api_requests", "API requests", metrics.api_requests.clone());
+        r.register("api_requests", "API requests", self.api_requests.clone());
         r.register(
             "api_refused",
             "API requests refused by the guard",
-            metrics.api_refused.clone(),
+            self.api_refused.clone(),
         );
-        *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
-        metrics
     }
 
     fn register_protection(&self, r: &mut Registry) {
