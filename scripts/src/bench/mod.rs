@@ -3,6 +3,7 @@
 //! A part prints what it measured and judges nothing: figures of a shared machine are for people to read. Absent
 //! on purpose: criterion's micro benches, which live in their crates (`scripts/bench` runs both).
 
+pub mod attack;
 pub mod large;
 pub mod media;
 pub mod stall;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use workshop::bench::{Failure, large, media, stall};
+use workshop::bench::{Failure, attack, large, media, stall};
 
 /// Loads a real meet-server on loopback and prints what it does. Without a part: all of them.
 #[derive(Parser)]
@@ -18,13 +18,15 @@ enum Part {
     Media(media::Arguments),
     Stall(stall::Arguments),
     Large(large::Arguments),
+    Attack(attack::Arguments),
 }
 
 /// The parts in the order in which they run.
-const ALL: [(&str, &str); 3] = [
+const ALL: [(&str, &str); 4] = [
     ("media", "what a participant costs"),
     ("stall", "delay after the host stalled"),
     ("large", "one large room"),
+    ("attack", "a meeting under attack"),
 ];
 
 fn main() -> ExitCode {
@@ -64,5 +66,6 @@ fn run(part: &Part) -> Result<(), Failure> {
         Part::Media(arguments) => media::run(arguments),
         Part::Stall(arguments) => stall::run(arguments),
         Part::Large(arguments) => large::run(arguments),
+        Part::Attack(arguments) => attack::run(arguments),
     }
 }
