@@ -58,6 +58,19 @@ pub const REGISTER_RETRY: Duration = Duration::from_secs(30);
 pub const REGISTER_RETRY_LEAST: Duration = Duration::from_secs(1);
 /// See [`REGISTER_RETRY_LEAST`].
 pub const REGISTER_RETRY_MOST: Duration = Duration::from_secs(3_600);
+/// Pause between two keep-alives (RFC 5626 §4.4.2 for UDP: 24 to 29 seconds; over TCP it finds a dead server soon).
+pub const KEEP_ALIVE_LEAST: Duration = Duration::from_secs(24);
+/// See [`KEEP_ALIVE_LEAST`].
+pub const KEEP_ALIVE_MOST: Duration = Duration::from_secs(29);
+/// First repetition of an unanswered STUN request; it doubles (RFC 5389 §7.2.1).
+pub const STUN_RETRY: Duration = Duration::from_millis(500);
+/// How often one is sent before the flow is given up, after 15.5 seconds; two fewer than RFC 5389's, since SIP's own
+/// timers are at work, too.
+pub const STUN_SENDS: u32 = 5;
+/// Wait for the answer to a keep-alive over TCP (RFC 5626 §4.4.1).
+pub const PONG_WAIT: Duration = Duration::from_secs(10);
+/// A flow that breaks again within this time makes no further question to a call.
+pub const LOST_AGAIN: Duration = Duration::from_secs(10);
 /// Bytes of an API answer that are read.
 pub const API_BODY_BYTES: u64 = 4 << 20;
 /// Seconds without any RTP after which the other side is asked by SIP whether it is still there.

@@ -112,6 +112,28 @@ fn a_call_goes_on_to_the_address_that_serves() {
 }
 
 #[test]
+fn a_call_that_is_sent_on_is_made_where_the_new_address_leads() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut good = Peer::start(folder.path(), "good", 500.0, Manner::Answer);
+    let first = Peer::start(folder.path(), "first", 500.0, Manner::SendOn(good.address.port()));
+    let arguments = [
+        "call",
+        &first.uri(),
+        "--mic",
+        "tone:700",
+        "--speaker",
+        "none",
+        "--duration",
+        "2",
+    ];
+    let mut meet = Meet::start(folder.path(), &arguments, &[]);
+    meet.event("joined");
+    assert!(meet.end().success());
+    good.stop();
+    assert!(windows_with(&good.heard, 700.0) >= 10);
+}
+
+#[test]
 fn when_no_address_serves_the_user_is_told() {
     let folder = tempfile::tempdir().unwrap();
     let dns = name_server(vec![closed_port(), closed_port()]).to_string();

@@ -3,8 +3,10 @@
 //! Deliberately absent: where the server's address comes from (the driver resolves names) and the storage of
 //! passwords.
 
+mod keepalive;
 mod registration;
 
+pub use keepalive::{Beat, KeepAlive};
 pub use registration::{Registration, RegistrationOutcome, Step};
 
 use sip_proto::digest::Credentials;

@@ -57,7 +57,7 @@ enum State {
     Idle,
     Asking,
     Withdrawing,
-    Registered { refresh: Instant },
+    Registered { since: Instant, refresh: Instant },
     Pausing { again: Instant },
     Leaving,
 }
@@ -124,6 +124,7 @@ impl Registration {
         match outcome {
             RegistrationOutcome::Granted { expires } => {
                 self.state = State::Registered {
+                    since: now,
                     refresh: now + refresh_after(expires),
                 };
                 Step::Wait
@@ -148,6 +149,14 @@ impl Registration {
         }
     }
 
+    /// The way to the registrar broke: the binding may lead nowhere, so it is refreshed soon (RFC 5626 §4.5). One
+    /// that was made just now gets its time, so that a way that breaks each time makes no storm.
+    pub fn hurry(&mut self, now: Instant) {
+        if let State::Registered { since, refresh } = &mut self.state {
+            *refresh = (*refresh).min(now.max(*since + limits::MIN_REGISTRATION));
+        }
+    }
+
     /// Time went by.
     pub fn tick(&mut self, now: Instant) -> Step {
         match self.poll_timeout() {
@@ -159,7 +168,7 @@ impl Registration {
     /// When [`Self::tick`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.state {
-            State::Registered { refresh } => Some(refresh),
+            State::Registered { refresh, .. } => Some(refresh),
             State::Pausing { again } => Some(again),
             State::Idle | State::Asking | State::Withdrawing | State::Leaving => None,
         }
@@ -236,6 +245,22 @@ mod tests {
         registration.start();
         registration.answered(RegistrationOutcome::NoAnswer, now);
         assert!(registration.is_busy());
+    }
+
+    #[test]
+    fn a_lost_flow_registers_again_but_not_in_a_storm() {
+        let now = Instant::now();
+        let mut registration = Registration::new(600);
+        registration.hurry(now);
+        assert_eq!(registration.poll_timeout(), None, "nothing to refresh");
+        registration.start();
+        registration.answered(RegistrationOutcome::Granted { expires: 600 }, now);
+        registration.hurry(now);
+        assert_eq!(registration.poll_timeout(), Some(now + limits::MIN_REGISTRATION));
+        let later = now + Duration::from_secs(100);
+        registration.answered(RegistrationOutcome::Granted { expires: 600 }, now);
+        registration.hurry(later);
+        assert_eq!(registration.tick(later), Step::Send { expires: 600 });
     }
 
     #[test]

@@ -148,6 +148,22 @@ impl Phone {
         self.drain(now);
     }
 
+    /// Whether the way to the server is to be kept open: a call or a registration needs it.
+    pub fn needs_flow(&self) -> bool {
+        let registered = self
+            .registration
+            .as_ref()
+            .is_some_and(|registering| registering.machine.is_busy());
+        self.call.is_some() || registered
+    }
+
+    /// The way to the server broke or changed its address: a registration is made again.
+    pub fn flow_lost(&mut self, now: Instant) {
+        if let Some(registering) = &mut self.registration {
+            registering.machine.hurry(now);
+        }
+    }
+
     /// Takes what the driver reports.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
         if self.farewells > 0

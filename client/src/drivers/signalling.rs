@@ -16,7 +16,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::locate::{Dns, Target, locate};
 use super::net;
-use crate::account::Account;
+use crate::account::{Account, Beat, KeepAlive};
 use crate::call::{Output, Phone, PhoneConfig, PhoneEvent};
 use crate::cli::args::TransportChoice;
 use crate::cli::config::{ServerAddress, Settings};
@@ -31,6 +31,9 @@ pub struct Signalling {
     wire: Wire,
     flow: Flow,
     buffer: Vec<u8>,
+    keep: KeepAlive,
+    /// When the flow was lost the last time.
+    lost: Option<Instant>,
     connections: u64,
     targets: Vec<Target>,
     /// Which of them is used.
@@ -62,6 +65,7 @@ impl Signalling {
             what: "no randomness",
             source: std::io::Error::other(error),
         })?;
+        let keep_seed = seed.map(|byte| byte ^ 0xa5);
         let dns = Dns::new(settings.dns)?;
         let targets = locate(&settings.server, settings.transport, &dns, &mut dice(seed)).await?;
         let mut connections = 0;
@@ -78,6 +82,8 @@ impl Signalling {
             wire,
             flow,
             buffer: vec![0; limits::SIP_DATAGRAM_BYTES],
+            keep: KeepAlive::new(flow.connection.is_some(), keep_seed),
+            lost: None,
             connections,
             targets,
             current,
@@ -119,9 +125,7 @@ impl Signalling {
             match open_wire(target, ConnectionId(self.connections), settings).await {
                 Ok((wire, flow)) => {
                     tracing::info!(address = %target.address, "going over to the next address of the server");
-                    self.wire = wire;
-                    self.flow = flow;
-                    self.phone.go_by(flow, Instant::now());
+                    self.go_by(wire, flow);
                     return true;
                 }
                 Err(error) => tracing::info!(%error, "trying the next address"),
@@ -156,9 +160,14 @@ impl Signalling {
         let (current, wire, flow) = open_first(&targets, &mut self.connections, settings).await?;
         tracing::info!(to = %flow.remote, "the call was sent on to another host");
         (self.targets, self.current, self.failed) = (targets, current, current);
-        (self.wire, self.flow) = (wire, flow);
-        self.phone.go_by(flow, Instant::now());
+        self.go_by(wire, flow);
         Ok(())
+    }
+
+    fn go_by(&mut self, wire: Wire, flow: Flow) {
+        (self.wire, self.flow) = (wire, flow);
+        self.keep.restart(flow.connection.is_some());
+        self.phone.go_by(flow, Instant::now());
     }
 
     /// Gives the present way up: what waits for an answer there has failed.
@@ -175,6 +184,7 @@ impl Signalling {
     /// Sends what is to be sent and gives back what happened.
     pub async fn flush(&mut self) -> Vec<PhoneEvent> {
         let mut events = Vec::new();
+        self.beat().await;
         while let Some(output) = self.phone.poll_output() {
             match output {
                 Output::Event(event) => events.push(event),
@@ -193,6 +203,36 @@ impl Signalling {
         events
     }
 
+    /// Keeps the way open, and notices when it is lost.
+    async fn beat(&mut self) {
+        let now = Instant::now();
+        match self.keep.tick(self.phone.needs_flow(), now) {
+            Beat::Wait => {}
+            // A closed connection is opened by whoever has something to say.
+            Beat::Ping(_) if matches!(self.wire, Wire::Tcp(None)) => {}
+            Beat::Ping(bytes) => self.transmit(self.flow, &bytes).await,
+            Beat::Lost => {
+                tracing::info!(server = %self.flow.remote, "the way to the server is lost");
+                if let Wire::Tcp(stream) = &mut self.wire
+                    && let Some((connection, _)) = stream.take()
+                {
+                    self.phone.handle_input(Input::Closed { connection }, now);
+                }
+                self.flow_lost(now);
+            }
+        }
+    }
+
+    /// A registration is made again, and a call asked whether it still stands.
+    fn flow_lost(&mut self, now: Instant) {
+        self.phone.flow_lost(now);
+        // The question itself may come back as a broken flow.
+        if self.lost.is_none_or(|before| now >= before + limits::LOST_AGAIN) {
+            self.lost = Some(now);
+            self.phone.probe(now);
+        }
+    }
+
     /// Waits for a message or a timer and hands it to the phone. May be dropped while it waits.
     pub async fn wait(&mut self) {
         let woken = self.woken().await;
@@ -201,15 +241,21 @@ impl Signalling {
             Woken::Datagram(length, remote) => {
                 let flow = Flow { remote, ..self.flow };
                 let bytes = self.buffer.get(..length).unwrap_or_default();
+                if remote == self.flow.remote && self.keep.datagram(bytes, now) {
+                    return;
+                }
                 self.phone.handle_input(Input::Datagram { flow, bytes }, now);
             }
-            Woken::Refused => self
-                .phone
-                .handle_input(Input::TransportFailed { flow: self.flow }, now),
+            Woken::Refused => {
+                self.phone
+                    .handle_input(Input::TransportFailed { flow: self.flow }, now);
+                self.flow_lost(now);
+            }
             Woken::Bytes(length) => {
                 if let (Wire::Tcp(Some((connection, _))), Some(bytes)) =
                     (&self.wire, self.buffer.get(..length))
                 {
+                    self.keep.bytes(bytes, now);
                     self.phone.handle_input(
                         Input::Stream {
                             connection: *connection,
@@ -224,6 +270,7 @@ impl Signalling {
                     && let Some((connection, _)) = stream.take()
                 {
                     self.phone.handle_input(Input::Closed { connection }, now);
+                    self.flow_lost(now);
                 }
             }
             Woken::Time => self.phone.handle_timeout(now),
@@ -232,6 +279,7 @@ impl Signalling {
 
     async fn woken(&mut self) -> Woken {
         let due = self.phone.poll_timeout().map(|(at, _)| at);
+        let due = [due, self.keep.poll_timeout()].into_iter().flatten().min();
         let timer = async move {
             match due {
                 Some(at) => sleep_until(at.into()).await,
@@ -286,6 +334,7 @@ impl Signalling {
             self.flow.connection = Some(id);
             self.flow.local = fresh.local_addr()?;
             *stream = Some((id, fresh));
+            self.keep.restart(true);
             self.phone
                 .handle_input(Input::Opened { flow: self.flow }, Instant::now());
         }

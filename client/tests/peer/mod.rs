@@ -17,7 +17,7 @@ use meet_client::media::sample::tone_share;
 use meet_client::media::{Tone, WavSink};
 use sip_proto::endpoint::{Body, Endpoint, EndpointConfig, Event, Flow, Input, Output, SessionEvent};
 use sip_proto::headers::Reason;
-use sip_proto::message::{Headers, StatusCode};
+use sip_proto::message::{HeaderName, Headers, StatusCode};
 use sip_proto::sdp;
 use sip_proto::sdp::offer_answer::{LocalMedia, OfferAnswer};
 
@@ -33,6 +33,8 @@ pub enum Manner {
     HangUp(Duration),
     /// Refuses with this status.
     Refuse(u16),
+    /// Sends the call on to this port of this host (302).
+    SendOn(u16),
     /// Rings for ever.
     Ring,
 }
@@ -167,6 +169,13 @@ impl Agent {
                     let status = StatusCode::new(status).unwrap();
                     self.endpoint
                         .reject(session, status, Headers::new(), now)
+                        .unwrap();
+                }
+                Manner::SendOn(port) => {
+                    let mut headers = Headers::new();
+                    headers.push(HeaderName::Contact, format!("<sip:peer@127.0.0.1:{port}>"));
+                    self.endpoint
+                        .reject(session, StatusCode::MOVED_TEMPORARILY, headers, now)
                         .unwrap();
                 }
                 Manner::Ring => {
