@@ -121,6 +121,12 @@ fn a_killed_server_knows_its_meetings_and_phones_again() {
     drop(bob_voice);
 
     let server = at(address, data.path());
+    what_was_known_is_known(&server, &desk);
+    who_calls_again_is_in_the_same_meeting(&server, &ann, &ann_voice, &answer, &token);
+}
+
+fn what_was_known_is_known(server: &Server, desk: &Phone) {
+    let address = server.sip;
     let meetings = server.get("/api/v1/meetings").json();
     let names: Vec<&str> = meetings["meetings"]
         .as_array()
@@ -137,7 +143,16 @@ fn a_killed_server_knows_its_meetings_and_phones_again() {
     );
     let gone = Phone::new(address, "eve").call(&format!("sip:over@{address}"), &pcmu("127.0.0.1", 9));
     assert_eq!(gone.status(), 410, "an ended name stays held");
+}
 
+fn who_calls_again_is_in_the_same_meeting(
+    server: &Server,
+    ann: &Phone,
+    ann_voice: &Voice,
+    answer: &Sip,
+    token: &str,
+) {
+    let address = server.sip;
     // Ann's phone refreshes its session, learns that the dialog is gone, and calls again.
     let sdp = pcmu("127.0.0.1", ann_voice.address.port());
     let target = answer.uri_of("Contact");
@@ -147,7 +162,7 @@ fn a_killed_server_knows_its_meetings_and_phones_again() {
     let answer = ann.call(&format!("sip:blue@{address}"), &sdp);
     assert_eq!(answer.status(), 200);
     ann_voice.send_to(answer.media_port());
-    let (_carl, carl_voice, _) = join(&server, "carl", "blue", 2000.0);
+    let (_carl, carl_voice, _) = join(server, "carl", "blue", 2000.0);
     assert!(
         carl_voice.wait_tone(500.0, true, HEARD),
         "carl hears ann in the old meeting"
