@@ -221,7 +221,10 @@ impl Network {
     fn damage(&mut self, bytes: &mut Vec<u8>) {
         self.traffic.damaged += 1;
         let at = self.dice.index(bytes.len());
-        if self.dice.chance(0.5) {
+        // In a body even unreadable bytes make sense: an unknown attribute instead of a hold.
+        let body = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        let in_body = body.is_some_and(|body| at + 16 > body);
+        if in_body || self.dice.chance(0.5) {
             bytes.truncate(at);
             return;
         }

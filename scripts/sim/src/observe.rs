@@ -181,8 +181,12 @@ impl Run {
             self.give_up_wish(who);
             return;
         }
-        if by == End::Focus && self.removed.remove(&who) {
+        // A request of the phone may find the call gone before the BYE has come.
+        if by != End::Local && self.removed.remove(&who) {
             self.give_up_wish(who);
+            return;
+        }
+        if by == End::Lost && self.ending.contains(&room) {
             return;
         }
         if by != End::Local && self.scenario.strict && !self.is_excused(who) {
