@@ -100,6 +100,13 @@ pub enum PhoneEvent {
         /// Whether it is on hold.
         held: bool,
     },
+    /// This side holds the call, or took it back; or that was refused.
+    Holding {
+        /// Whether it holds now.
+        holding: bool,
+        /// The status of the refusal: then it stayed as it was.
+        refused: Option<u16>,
+    },
     /// The conference roster.
     People(Roster),
     /// There is no roster to be had.

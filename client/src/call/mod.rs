@@ -6,6 +6,7 @@
 //! one is answered 486).
 
 mod event;
+mod hold;
 mod phone;
 mod roster;
 mod session;

@@ -12,8 +12,7 @@
 //! | Up | re-INVITE, UPDATE | Up, changed in place |
 //! | any | BYE, CANCEL, time-out, `hang_up` | over |
 //!
-//! Deliberately absent: offers of our own in a running call (this phone never holds anybody), and forking: the
-//! endpoint ends surplus dialogs.
+//! Deliberately absent: forking (the endpoint ends surplus dialogs). Holds of our own are in [`super::hold`].
 
 use std::time::Instant;
 
@@ -25,17 +24,19 @@ use sip_proto::sdp::{self, Direction};
 use sip_proto::uri::Uri;
 
 use super::event::{CallError, EndReason, PhoneEvent};
+use super::hold::OwnHold;
 use super::phone::{Phone, log_misuse};
 use crate::limits;
 
 /// The one call.
 pub(super) struct Call {
-    session: SessionId,
+    pub(super) session: SessionId,
     target: String,
     state: State,
-    media: LocalMedia,
-    negotiation: OfferAnswer,
+    pub(super) media: LocalMedia,
+    pub(super) negotiation: OfferAnswer,
     held: bool,
+    pub(super) own: OwnHold,
     redirections: u8,
     /// Hung up before the answer: nothing is tried any more.
     cancelled: bool,
@@ -54,6 +55,13 @@ enum State {
     Incoming,
     Answering,
     Up,
+}
+
+impl Call {
+    /// Whether the call stands, with nothing left to answer for.
+    pub(super) fn is_up(&self) -> bool {
+        self.state == State::Up
+    }
 }
 
 impl Phone {
@@ -186,6 +194,7 @@ impl Phone {
             media,
             negotiation,
             held: false,
+            own: OwnHold::default(),
             redirections,
             cancelled: false,
         });
@@ -233,6 +242,7 @@ impl Phone {
             media,
             negotiation,
             held: false,
+            own: OwnHold::default(),
             redirections: 0,
             cancelled: false,
         });
@@ -290,16 +300,15 @@ impl Phone {
                     }
                 }
             }
+            SessionEvent::ReAnswered { response } => self.on_reanswered(&response, now),
+            SessionEvent::ReRejected { response } => self.on_rerejected(&response),
             SessionEvent::Request { tx, request } => self.on_request_in_call(tx, &request, now),
             SessionEvent::ReOfferCancelled => {
                 if let Some(call) = &mut self.call {
                     call.negotiation.rollback();
                 }
             }
-            SessionEvent::ReAnswered { .. }
-            | SessionEvent::ReRejected { .. }
-            | SessionEvent::ProvisionalAcked { .. }
-            | SessionEvent::Refreshed { .. } => {}
+            SessionEvent::ProvisionalAcked { .. } | SessionEvent::Refreshed { .. } => {}
             SessionEvent::Cancelled => self.end(
                 EndReason::Peer {
                     text: None,
@@ -438,6 +447,7 @@ impl Phone {
                 let body = Body::sdp(answer.to_string());
                 log_misuse("answer", self.endpoint.answer(session, body, now));
                 self.media(negotiated);
+                self.offer_again(now);
             }
             Err(refusal) => {
                 let (status, headers) = refused(&refusal);
@@ -471,7 +481,7 @@ impl Phone {
     }
 
     /// Takes an answer to our offer; false when it does not fit.
-    fn take_answer(&mut self, body: &[u8], _now: Instant) -> bool {
+    pub(super) fn take_answer(&mut self, body: &[u8], _now: Instant) -> bool {
         let Some(call) = &mut self.call else { return false };
         let Ok(answer) = sdp::parse(body) else {
             // An answer in a 183 is repeated, or left out, in the 200 (RFC 3261 §13.2.1).
@@ -491,12 +501,16 @@ impl Phone {
 
     fn media(&mut self, negotiated: Negotiated) {
         let direction = negotiated.audio.direction;
-        let held =
+        let mut held =
             matches!(direction, Direction::RecvOnly | Direction::Inactive) || negotiated.audio.disabled;
-        let changed = match &mut self.call {
-            Some(call) => std::mem::replace(&mut call.held, held) != held,
-            None => false,
-        };
+        let mut changed = false;
+        if let Some(call) = &mut self.call {
+            // Under a hold of ours an inactive stream does not tell whether it is the peer's, too.
+            if call.media.direction == Direction::SendOnly && direction == Direction::Inactive {
+                held = call.held;
+            }
+            changed = std::mem::replace(&mut call.held, held) != held;
+        }
         self.tell(PhoneEvent::Media(Box::new(negotiated.audio)));
         if changed {
             self.tell(PhoneEvent::Hold { held });

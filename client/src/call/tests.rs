@@ -17,6 +17,7 @@ use super::{EndReason, Output, Phone, PhoneConfig, PhoneEvent};
 use crate::account::Account;
 
 mod faults;
+mod holds;
 
 const PHONE: &str = "192.0.2.1:5060";
 const SERVER: &str = "192.0.2.7:5060";

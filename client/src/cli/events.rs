@@ -83,6 +83,11 @@ pub enum Event {
         /// Whether it is on hold.
         held: bool,
     },
+    /// This side put the call on hold, or resumed it.
+    Holding {
+        /// Whether it holds.
+        holding: bool,
+    },
     /// Figures of the last second.
     Stats(StatsLine),
     /// The other side pressed a key.
@@ -274,6 +279,8 @@ fn sentence(event: &Event) -> Option<(&'static str, String)> {
         Event::Speaking { name: None, .. } => (plain, "silence".to_owned()),
         Event::Hold { held: true } => ("33", "on hold".to_owned()),
         Event::Hold { held: false } => (plain, "resumed".to_owned()),
+        Event::Holding { holding: true } => ("33", "you hold the call".to_owned()),
+        Event::Holding { holding: false } => (plain, "you resumed the call".to_owned()),
         Event::Stats(_) => return None,
         Event::Digit { digit, duration_ms } => (plain, format!("digit {digit} ({duration_ms} ms)")),
         Event::SourceEnded => (plain, "the sound file is over".to_owned()),

@@ -60,6 +60,8 @@ pub struct Conversation {
     people: Vec<Person>,
     speaker: Option<String>,
     muted: bool,
+    /// This side holds the call.
+    holding: bool,
     volume: f32,
     calls: u32,
     /// RTP packets at the last statistics, and the seconds since that grew.
@@ -106,6 +108,7 @@ impl Conversation {
             engine_events: mpsc::channel(limits::MEDIA_EVENTS),
             people: Vec::new(),
             speaker: None,
+            holding: false,
             volume: 1.0,
             calls: 0,
             quiet: (0, 0),
@@ -294,7 +297,12 @@ impl Conversation {
             Action::Quit => self.leave("quit"),
             Action::Mute(muted) => {
                 self.muted = muted;
-                self.to_engine(EngineCommand::Mute(muted));
+                self.to_engine(EngineCommand::Mute(muted || self.holding));
+            }
+            Action::Hold(on) => {
+                if let Err(error) = self.signalling.phone.hold(on, Instant::now()) {
+                    tracing::debug!(%error, "hold");
+                }
             }
             Action::Volume(factor) => {
                 self.volume = factor;
@@ -365,6 +373,7 @@ impl Conversation {
             },
             PhoneEvent::Joined { room, focus, token } => self.on_joined(room, focus, token),
             PhoneEvent::Hold { held } => self.front.tell(&Event::Hold { held }),
+            PhoneEvent::Holding { holding, refused } => self.on_holding(holding, refused),
             PhoneEvent::People(roster) => self.on_roster(&roster),
             PhoneEvent::NoRoster { status } => {
                 let status = status.map_or_else(|| "no answer".to_owned(), |status| status.to_string());
@@ -375,6 +384,19 @@ impl Conversation {
                 self.front.tell(&Event::Digit { digit, duration_ms });
             }
             PhoneEvent::Ended(reason) => self.on_ended(reason),
+        }
+    }
+
+    /// Nothing of this room is said to somebody who is on hold.
+    fn on_holding(&mut self, holding: bool, refused: Option<u16>) {
+        self.holding = holding;
+        self.to_engine(EngineCommand::Mute(self.muted || holding));
+        match refused {
+            None => self.front.tell(&Event::Holding { holding }),
+            Some(status) => {
+                let message = format!("the other side refused to change the hold ({status})");
+                self.front.tell(&Event::Error { message, exit: None });
+            }
         }
     }
 
@@ -575,6 +597,7 @@ impl Conversation {
         self.engine = None;
         self.plan = None;
         self.joined = None;
+        self.holding = false;
         self.people.clear();
         self.speaker = None;
         let (told, exit) = self.ending(reason);

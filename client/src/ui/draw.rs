@@ -70,8 +70,9 @@ fn header_line(model: &Model, color: bool, now: Instant) -> Line<'static> {
         Span::raw(" "),
     ];
     spans.push(Span::styled(text, style.patch(bold)));
-    if model.held {
-        spans.push(Span::styled("  ON HOLD", paint(color, Color::Yellow).patch(bold)));
+    if model.held || model.holding {
+        let text = if model.holding { "  YOU HOLD" } else { "  ON HOLD" };
+        spans.push(Span::styled(text, paint(color, Color::Yellow).patch(bold)));
     }
     if let Some(elapsed) = model.elapsed(now) {
         let seconds = elapsed.as_secs();
@@ -87,9 +88,10 @@ fn header_line(model: &Model, color: bool, now: Instant) -> Line<'static> {
 
 fn footer_line(model: &Model, width: u16) -> Line<'static> {
     let mute = if model.muted { "m unmute" } else { "m mute" };
-    let text = if width >= 60 {
+    let hold = if model.holding { "resume" } else { "hold" };
+    let text = if width >= 78 {
         format!(
-            " {mute}   +/- volume {}%   s statistics   0-9*# digits   ? help   q leave",
+            " {mute}  h {hold}  +/- volume {}%  s stats  0-9*# digits  ? help  q leave",
             model.volume
         )
     } else {
@@ -366,9 +368,12 @@ mod tests {
     fn a_muted_microphone_and_the_help_are_shown() {
         let mut model = meeting();
         model.muted = true;
-        assert!(picture(&model, 80, 24).contains("mic    OFF"));
+        model.take(&Event::Holding { holding: true }, Instant::now());
+        let text = picture(&model, 80, 24);
+        assert!(text.contains("mic    OFF") && text.contains("YOU HOLD") && text.contains("h resume"));
         model.show_help = true;
         let text = picture(&model, 80, 24);
+        assert!(text.contains("hold the call or resume it"), "{text}");
         assert!(text.contains("microphone off or on"), "{text}");
     }
 

@@ -9,6 +9,8 @@ pub enum Action {
     Quit,
     /// Microphone off or on.
     Mute(bool),
+    /// Put the other side on hold, or take it back.
+    Hold(bool),
     /// Factor for what is heard.
     Volume(f32),
     /// Send a digit.
@@ -24,6 +26,7 @@ pub enum Action {
 pub(super) enum Key {
     Quit,
     ToggleMute,
+    ToggleHold,
     Louder,
     Quieter,
     ToggleStats,
@@ -36,8 +39,9 @@ pub(super) enum Key {
 }
 
 /// Names of the keys, for the help page: the one place where they are told.
-pub(super) const HELP: [(&str, &str); 9] = [
+pub(super) const HELP: [(&str, &str); 10] = [
     ("m", "microphone off or on"),
+    ("h", "hold the call or resume it"),
     ("+  -", "volume"),
     ("s", "statistics"),
     ("0-9 * # A-D", "send a digit"),
@@ -59,7 +63,8 @@ pub(super) fn key(event: KeyEvent) -> Option<Key> {
         KeyCode::Char('+' | '=') => Key::Louder,
         KeyCode::Char('-' | '_') => Key::Quieter,
         KeyCode::Char('s') => Key::ToggleStats,
-        KeyCode::Char('?' | 'h') => Key::ToggleHelp,
+        KeyCode::Char('h') => Key::ToggleHold,
+        KeyCode::Char('?') => Key::ToggleHelp,
         KeyCode::Esc => Key::Back,
         KeyCode::Enter => Key::PickUp,
         KeyCode::Up => Key::Up,
@@ -80,6 +85,7 @@ mod tests {
             assert_eq!(plain(digit), Some(Key::Digit(digit)));
         }
         assert_eq!(plain('m'), Some(Key::ToggleMute));
+        assert_eq!(plain('h'), Some(Key::ToggleHold));
         assert_eq!(plain('x'), None);
         let control = |c| key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::CONTROL));
         assert_eq!(control('c'), Some(Key::Quit));

@@ -34,6 +34,8 @@ pub(super) struct Model {
     pub sent_db: f32,
     pub muted: bool,
     pub held: bool,
+    /// This side holds the call.
+    pub holding: bool,
     pub volume: u16,
     pub stats: Option<StatsLine>,
     pub show_stats: bool,
@@ -55,6 +57,7 @@ impl Model {
             sent_db: FLOOR_DB,
             muted: false,
             held: false,
+            holding: false,
             volume: 100,
             stats: None,
             show_stats: false,
@@ -106,6 +109,15 @@ impl Model {
                 self.held = *held;
                 self.notice(if *held { "on hold" } else { "resumed" }.to_owned());
             }
+            Event::Holding { holding } => {
+                self.holding = *holding;
+                let text = if *holding {
+                    "you hold the call"
+                } else {
+                    "you resumed the call"
+                };
+                self.notice(text.to_owned());
+            }
             Event::Stats(line) => self.stats = Some(line.clone()),
             Event::Digit { digit, .. } => self.notice(format!("digit {digit}")),
             Event::SourceEnded => self.notice("the sound file is over".to_owned()),
@@ -114,6 +126,7 @@ impl Model {
                 self.notice(format!("ended: {reason}"));
                 self.phase = Phase::Over(reason.clone());
                 self.since = None;
+                self.holding = false;
                 self.people.clear();
                 self.speaker = None;
             }
@@ -136,6 +149,8 @@ impl Model {
                 self.muted = !self.muted;
                 return Action::Mute(self.muted);
             }
+            Key::ToggleHold if matches!(self.phase, Phase::InCall(_)) => return Action::Hold(!self.holding),
+            Key::ToggleHold => {}
             Key::Louder => self.volume = (self.volume + VOLUME_STEP).min(VOLUME_MOST),
             Key::Quieter => self.volume = self.volume.saturating_sub(VOLUME_STEP),
             Key::ToggleStats => self.show_stats = !self.show_stats,
