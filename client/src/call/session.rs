@@ -37,6 +37,10 @@ pub(super) struct Call {
     pub(super) negotiation: OfferAnswer,
     held: bool,
     pub(super) own: OwnHold,
+    /// Our offer went out in a reliable 180, because the INVITE had none (RFC 3262 §5).
+    offered_early: bool,
+    /// What came of that before the call was taken: until then no microphone is open.
+    agreed: Option<Negotiated>,
     redirections: u8,
     /// Hung up before the answer: nothing is tried any more.
     cancelled: bool,
@@ -82,6 +86,16 @@ impl Phone {
             return Err(CallError::NoCall);
         };
         let session = call.session;
+        if call.offered_early {
+            call.state = State::Answering;
+            let agreed = call.agreed.take();
+            self.endpoint.accept(session, None, Headers::new(), now)?;
+            if let Some(agreed) = agreed {
+                self.media(agreed);
+            }
+            self.drain(now);
+            return Ok(());
+        }
         let offered = call.negotiation.is_stable();
         let body = if offered {
             call.negotiation.create_offer(&call.media)?.to_string()
@@ -195,6 +209,8 @@ impl Phone {
             negotiation,
             held: false,
             own: OwnHold::default(),
+            offered_early: false,
+            agreed: None,
             redirections,
             cancelled: false,
         });
@@ -243,6 +259,8 @@ impl Phone {
             negotiation,
             held: false,
             own: OwnHold::default(),
+            offered_early: false,
+            agreed: None,
             redirections: 0,
             cancelled: false,
         });
@@ -256,11 +274,55 @@ impl Phone {
                 self.hang_up(now);
             }
         } else {
+            let required = request.headers.tokens(&HeaderName::Require);
+            let reliable = required.iter().any(|tag| tag.eq_ignore_ascii_case("100rel"));
+            let body = (reliable && request.body.is_empty())
+                .then(|| self.early_offer())
+                .flatten();
             let rung = self
                 .endpoint
-                .ring(session, StatusCode::RINGING, None, Headers::new(), now);
+                .ring(session, StatusCode::RINGING, body, Headers::new(), now);
             log_misuse("ring", rung);
         }
+    }
+
+    /// RFC 3262 §5: the first reliable answer to an INVITE without an offer makes one; its answer is in the PRACK.
+    fn early_offer(&mut self) -> Option<Body> {
+        let call = self.call.as_mut()?;
+        let offer = call.negotiation.create_offer(&call.media).ok()?;
+        call.offered_early = true;
+        Some(Body::sdp(offer.to_string()))
+    }
+
+    /// The PRACK of our 180 came.
+    fn on_prack(&mut self, body: &[u8], now: Instant) {
+        let Some(call) = self.call.as_mut().filter(|call| call.offered_early) else {
+            return;
+        };
+        if call.negotiation.is_stable() {
+            return;
+        }
+        if call.state == State::Answering {
+            if !self.take_answer(body, now) {
+                self.no_media("the answer in the PRACK does not fit our offer", now);
+            }
+            return;
+        }
+        let agreed = sdp::parse(body)
+            .ok()
+            .and_then(|answer| call.negotiation.receive_answer(answer).ok());
+        if agreed.is_some() {
+            call.agreed = agreed;
+            return;
+        }
+        let session = call.session;
+        let status = StatusCode::NOT_ACCEPTABLE_HERE;
+        log_misuse(
+            "reject",
+            self.endpoint.reject(session, status, Headers::new(), now),
+        );
+        let why = "the answer in the PRACK does not fit our offer".to_owned();
+        self.end(EndReason::NoMedia { why }, now);
     }
 
     pub(super) fn on_session(&mut self, session: SessionId, event: SessionEvent, now: Instant) {
@@ -308,7 +370,8 @@ impl Phone {
                     call.negotiation.rollback();
                 }
             }
-            SessionEvent::ProvisionalAcked { .. } | SessionEvent::Refreshed { .. } => {}
+            SessionEvent::ProvisionalAcked { body, .. } => self.on_prack(&body, now),
+            SessionEvent::Refreshed { .. } => {}
             SessionEvent::Cancelled => self.end(
                 EndReason::Peer {
                     text: None,

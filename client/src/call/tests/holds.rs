@@ -195,57 +195,78 @@ fn sound_before_the_answer_is_heard() {
     }
 }
 
+/// A caller that requires reliable answers; with a PRACK that is late or in time.
+fn require_reliable(pair: &mut Pair, body: Option<Body>) -> SessionId {
+    let mut headers = Headers::new();
+    headers.push(HeaderName::Require, "100rel");
+    let outgoing = endpoint::Outgoing {
+        target: uri("sip:ada@192.0.2.1"),
+        from: "<sip:bob@192.0.2.7>".parse().unwrap(),
+        to: "<sip:ada@192.0.2.1>".parse().unwrap(),
+        contact: None,
+        flow: Flow::udp(SERVER.parse().unwrap(), PHONE.parse().unwrap()),
+        route: Vec::new(),
+        headers,
+        body,
+    };
+    let session = pair.server.invite(outgoing, pair.now).unwrap();
+    pair.settle();
+    session
+}
+
+fn media_told(pair: &Pair) -> bool {
+    pair.has(|event| matches!(event, PhoneEvent::Media(_)))
+}
+
 #[test]
 fn a_caller_that_requires_reliable_answers_is_rung_reliably() {
-    for offerless in [false, true] {
+    let mut pair = Pair::guest();
+    let mut negotiation = OfferAnswer::new(1 << 40);
+    let offer = negotiation.create_offer(&server_media()).unwrap().to_string();
+    require_reliable(&mut pair, Some(Body::sdp(offer)));
+    let rung = pair
+        .wire
+        .iter()
+        .find(|message| message.starts_with("SIP/2.0 180"));
+    assert!(rung.expect("a 180").contains("RSeq: "), "reliable");
+    pair.pass(Duration::from_secs(2));
+    pair.phone.pick_up(pair.now).unwrap();
+    pair.settle();
+    assert!(media_told(&pair));
+    assert!(pair.has(|event| matches!(event, PhoneEvent::Joined { .. })));
+}
+
+/// RFC 3262 §5. The microphone is not opened before the call is taken, although all is agreed on by then.
+#[test]
+fn a_caller_without_an_offer_gets_one_in_the_reliable_180() {
+    for picked_first in [false, true] {
         let mut pair = Pair::guest();
         let mut negotiation = OfferAnswer::new(1 << 40);
-        let body =
-            (!offerless).then(|| Body::sdp(negotiation.create_offer(&server_media()).unwrap().to_string()));
-        let mut headers = Headers::new();
-        headers.push(HeaderName::Require, "100rel");
-        let outgoing = endpoint::Outgoing {
-            target: uri("sip:ada@192.0.2.1"),
-            from: "<sip:bob@192.0.2.7>".parse().unwrap(),
-            to: "<sip:ada@192.0.2.1>".parse().unwrap(),
-            contact: None,
-            flow: Flow::udp(SERVER.parse().unwrap(), PHONE.parse().unwrap()),
-            route: Vec::new(),
-            headers,
-            body,
-        };
-        let session = pair.server.invite(outgoing, pair.now).unwrap();
-        pair.settle();
-        let rung = pair
-            .wire
-            .iter()
-            .find(|message| message.starts_with("SIP/2.0 180"));
-        if !offerless {
-            assert!(rung.expect("a 180").contains("RSeq: "), "reliable");
-        }
-        pair.pass(Duration::from_secs(2));
-        pair.phone.pick_up(pair.now).unwrap();
-        pair.settle();
-        let response = pair.served.iter().find_map(|event| match event {
+        let session = require_reliable(&mut pair, None);
+        let rung = pair.served.iter().find_map(|event| match event {
             Event::Session {
-                event: SessionEvent::Answered { response },
+                event: SessionEvent::Progress { response },
                 ..
-            } => Some(response.clone()),
+            } if !response.body.is_empty() => Some(response.clone()),
             _ => None,
         });
-        let theirs = sdp::parse(&response.expect("an answer").body).unwrap();
-        if offerless {
-            negotiation.receive_offer(theirs).unwrap();
-            let (answer, _) = negotiation.create_answer(&server_media()).unwrap();
-            let body = Body::sdp(answer.to_string());
-            pair.server.ack_with_answer(session, body, pair.now).unwrap();
+        let offer = sdp::parse(&rung.expect("a 180 with an offer").body).unwrap();
+        negotiation.receive_offer(offer).unwrap();
+        let (answer, _) = negotiation.create_answer(&server_media()).unwrap();
+        if picked_first {
+            pair.phone.pick_up(pair.now).unwrap();
             pair.settle();
-        } else {
-            negotiation.receive_answer(theirs).unwrap();
         }
-        assert!(
-            pair.has(|event| matches!(event, PhoneEvent::Joined { .. })),
-            "offerless: {offerless}"
-        );
+        let body = Body::sdp(answer.to_string());
+        pair.server.ack_with_answer(session, body, pair.now).unwrap();
+        pair.settle();
+        if !picked_first {
+            assert!(!media_told(&pair), "nobody took the call yet");
+            pair.phone.pick_up(pair.now).unwrap();
+            pair.settle();
+        }
+        assert!(media_told(&pair));
+        assert!(pair.has(|event| matches!(event, PhoneEvent::Joined { .. })));
+        assert_eq!(pair.ended(), None);
     }
 }
