@@ -8,7 +8,7 @@ pub const TICK: Duration = Duration::from_millis(20);
 /// Samples at 48 kHz in a tick.
 pub const TICK_SAMPLES: usize = 960;
 
-/// Legs in one room unless configured otherwise. Each costs about 0.2 MB (jitter buffer 48 kB, two encoders and a
+/// Legs in one room unless configured otherwise. Each costs about 0.2 MB (jitter buffer 16 kB, two encoders and a
 /// decoder of libopus about 25 kB each, PCM buffers).
 pub const DEFAULT_MAX_LEGS: usize = 1_000;
 

@@ -5,12 +5,16 @@
 use std::time::Duration;
 
 /// Largest RTP payload that the jitter buffer keeps: an Ethernet MTU. The biggest audio frame is an Opus packet of
-/// 1275 bytes (RFC 6716 §3.4). Bounds memory per leg together with [`JITTER_SLOTS`].
+/// 1275 bytes (RFC 6716 §3.4).
 pub const MAX_PAYLOAD: usize = 1500;
 
 /// Packets that the jitter buffer holds at most: 640 ms at 20 ms a packet and 320 ms at 10 ms, well above
-/// [`MAX_DELAY`]. Memory: 48 kB per leg. A power of two, because it indexes a ring.
+/// [`MAX_DELAY`]. A power of two, because it indexes a ring.
 pub const JITTER_SLOTS: usize = 32;
+
+/// Bytes of all payloads that wait in one jitter buffer: [`MAX_DELAY`] of 600 kbit/s, which is above the highest rate of
+/// any codec here (Opus, 510 kbit/s). Memory per leg, of which only what is used becomes resident.
+pub const JITTER_BYTES: usize = 16 * 1024;
 
 /// Longest span of media that may wait in the jitter buffer, hence the most delay it can ever add. Beyond 200 ms a
 /// conversation suffers (ITU-T G.114 puts the comfortable one-way total at 150 ms).
