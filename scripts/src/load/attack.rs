@@ -25,7 +25,7 @@ pub struct Plan {
     pub length: Duration,
 }
 
-/// Options of `meet-bench attack`.
+/// A meeting goes on while garbage arrives at the SIP port.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Arguments {
     /// Members of the meeting; two of them talk
