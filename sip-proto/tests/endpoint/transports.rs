@@ -129,7 +129,13 @@ fn a_translated_peer_is_never_asked_for_a_stream() {
     solo.endpoint.reoffer(session, large(), solo.now).unwrap();
     solo.drain();
     let reinvite = solo.request();
-    assert!(reinvite.headers.get(&HeaderName::Via).unwrap().starts_with("SIP/2.0/UDP "));
+    assert!(
+        reinvite
+            .headers
+            .get(&HeaderName::Via)
+            .unwrap()
+            .starts_with("SIP/2.0/UDP ")
+    );
     solo.answer(&reinvite, "200 OK", "", "");
     assert_eq!(solo.request().method, Method::Ack);
     solo.endpoint.bye(session, None, solo.now).unwrap();
