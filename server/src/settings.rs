@@ -26,6 +26,7 @@ pub fn focus(config: &Config, sip: Option<SocketAddr>, http: Option<SocketAddr>)
             Admittance::Accounts
         },
         realm: config.sip.realm.clone(),
+        trusted: config.protection.settings().trusted,
         domains: config.sip.domains.clone(),
         authority: sip.map_or_else(
             || "localhost".to_owned(),

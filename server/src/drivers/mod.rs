@@ -9,6 +9,7 @@ pub mod http_api;
 pub mod limits;
 pub mod listen;
 pub mod media_shard;
+pub mod priority;
 pub mod room_task;
 pub mod route;
 mod seats;

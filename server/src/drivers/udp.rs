@@ -8,6 +8,7 @@
 
 use super::capture::SharedTap;
 use super::limits::READ_PATIENCE;
+use super::priority;
 use super::route::Routes;
 use super::shared_shield::SharedShield;
 use super::stamped::{Received, StampedReader};
@@ -61,7 +62,10 @@ impl UdpSockets {
             };
             std::thread::Builder::new()
                 .name("sip-udp".into())
-                .spawn(move || reader.run())?;
+                .spawn(move || {
+                    priority::set(priority::READER);
+                    reader.run();
+                })?;
             bound.push((address, socket));
         }
         Ok(Self {

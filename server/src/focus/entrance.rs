@@ -9,6 +9,7 @@
 //!
 //! Deliberately absent: requests within a dialog, which the endpoint gives to their session.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use sip_proto::endpoint::{Flow, ServerTx, SessionId, SubscriptionId};
@@ -71,10 +72,10 @@ impl Focus {
         let source = flow.remote.ip();
         let sessions = &self.sessions;
         if request.method == Method::Invite
-            && self.settings.admittance == Admittance::Lan
+            && self.counts_as_half_open(source)
             && !self
                 .half_open
-                .has_room(source, |call| sessions.contains_key(&call))
+                .has_room(flow.remote, |call| sessions.contains_key(&call))
         {
             return self.turn_away(request, flow, Rejection::unavailable());
         }
@@ -108,6 +109,16 @@ impl Focus {
             status,
             headers,
         });
+    }
+
+    /// Accounts proved their address by the digest, trunks are trusted.
+    fn counts_as_half_open(&self, source: IpAddr) -> bool {
+        self.settings.admittance == Admittance::Lan
+            && !self
+                .settings
+                .trusted
+                .iter()
+                .any(|network| network.contains(source))
     }
 
     /// Whoever asks what this server can do needs no account; whoever asks about a room does.
@@ -324,8 +335,8 @@ impl Focus {
 
     fn enter(&mut self, room: RoomId, join: Join, now: Instant) {
         self.sessions.insert(join.session, room);
-        if self.settings.admittance == Admittance::Lan {
-            self.half_open.opened(join.session, join.flow.remote.ip());
+        if self.counts_as_half_open(join.flow.remote.ip()) {
+            self.half_open.opened(join.session, join.flow.remote);
         }
         self.tell_room(room, RoomInput::Join(Box::new(join)), now);
     }

@@ -2,27 +2,32 @@
 //!
 //! An INVITE under a false address costs us a leg with its media until the ACK is given up (32 s). So only so many may
 //! stand open at a time, from one source and in all; more are told to come back. An ACK repeats the tag of our answer
-//! and with it proves the address, so a call that is up does not count. Deliberately absent: calls of accounts, whose
+//! and with it proves the address, so a call that is up does not count, and the same phone's next call does not either. Deliberately absent: calls of accounts, whose
 //! digest proved the address before anything was made.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 
 use sip_proto::endpoint::SessionId;
 
-use super::limits::{MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE};
+use super::limits::{MAX_HALF_OPEN, MAX_HALF_OPEN_PER_SOURCE, MAX_PROVED};
 use crate::shield::Source;
 
 /// See the module's description.
 #[derive(Debug, Default)]
 pub(super) struct HalfOpen {
-    calls: HashMap<SessionId, Source>,
+    calls: HashMap<SessionId, SocketAddr>,
     by_source: HashMap<Source, usize>,
+    /// Who acknowledged a call before.
+    proved: HashSet<SocketAddr>,
 }
 
 impl HalfOpen {
     /// Whether another call from there may be answered. `living`: which calls there still are.
-    pub(super) fn has_room(&mut self, from: IpAddr, living: impl Fn(SessionId) -> bool) -> bool {
+    pub(super) fn has_room(&mut self, from: SocketAddr, living: impl Fn(SessionId) -> bool) -> bool {
+        if self.proved.contains(&from) {
+            return true;
+        }
         if self.is_full(from) {
             self.forget(living);
         }
@@ -30,18 +35,30 @@ impl HalfOpen {
     }
 
     /// A call was taken in.
-    pub(super) fn opened(&mut self, session: SessionId, from: IpAddr) {
-        let source = Source::of(from);
-        if self.calls.insert(session, source).is_none() {
-            *self.by_source.entry(source).or_insert(0) += 1;
+    pub(super) fn opened(&mut self, session: SessionId, from: SocketAddr) {
+        if !self.proved.contains(&from) && self.calls.insert(session, from).is_none() {
+            *self.by_source.entry(Source::of(from.ip())).or_insert(0) += 1;
         }
     }
 
-    /// A call was acknowledged, or is over.
-    pub(super) fn settled(&mut self, session: SessionId) {
-        let Some(source) = self.calls.remove(&session) else {
+    /// A call was acknowledged.
+    pub(super) fn acknowledged(&mut self, session: SessionId) {
+        let Some(from) = self.calls.get(&session).copied() else {
             return;
         };
+        if self.proved.len() >= MAX_PROVED {
+            self.proved.clear();
+        }
+        self.proved.insert(from);
+        self.settled(session);
+    }
+
+    /// A call is over.
+    pub(super) fn settled(&mut self, session: SessionId) {
+        let Some(from) = self.calls.remove(&session) else {
+            return;
+        };
+        let source = Source::of(from.ip());
         if let Some(count) = self.by_source.get_mut(&source) {
             *count = count.saturating_sub(1);
             if *count == 0 {
@@ -50,9 +67,9 @@ impl HalfOpen {
         }
     }
 
-    fn is_full(&self, from: IpAddr) -> bool {
+    fn is_full(&self, from: SocketAddr) -> bool {
         self.calls.len() >= MAX_HALF_OPEN
-            || self.by_source.get(&Source::of(from)).copied().unwrap_or(0) >= MAX_HALF_OPEN_PER_SOURCE
+            || self.by_source.get(&Source::of(from.ip())).copied().unwrap_or(0) >= MAX_HALF_OPEN_PER_SOURCE
     }
 
     /// Calls that were refused or ended on other ways leave no event.
@@ -68,15 +85,32 @@ impl HalfOpen {
 mod tests {
     use super::*;
 
-    fn ip(n: u32) -> IpAddr {
-        IpAddr::V4((0x0a00_0000 + n).into())
+    fn ip(n: u32) -> SocketAddr {
+        SocketAddr::new(std::net::IpAddr::V4((0x0a00_0000 + n).into()), 5060)
+    }
+
+    #[test]
+    fn who_acknowledged_a_call_does_not_count_again() {
+        let mut half = HalfOpen::default();
+        let count = u64::try_from(MAX_HALF_OPEN_PER_SOURCE).unwrap();
+        for n in 0..count {
+            half.opened(SessionId(n), ip(1));
+        }
+        let neighbour = SocketAddr::new(ip(1).ip(), 9);
+        assert!(!half.has_room(ip(1), |_| true) && !half.has_room(neighbour, |_| true));
+        half.acknowledged(SessionId(0));
+        half.opened(SessionId(count), neighbour);
+        assert!(half.has_room(ip(1), |_| true), "its next call is welcome");
+        assert!(!half.has_room(neighbour, |_| true), "another port's is not");
+        half.opened(SessionId(count + 1), ip(1));
+        assert!(!half.calls.contains_key(&SessionId(count + 1)));
     }
 
     #[test]
     fn one_source_and_all_are_bounded_and_the_settled_make_room() {
         let mut half = HalfOpen::default();
         let mut next = 0;
-        let mut fill = |half: &mut HalfOpen, from: IpAddr| {
+        let mut fill = |half: &mut HalfOpen, from: SocketAddr| {
             let mut count = 0;
             while half.has_room(from, |_| true) {
                 next += 1;

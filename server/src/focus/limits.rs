@@ -78,9 +78,14 @@ pub const RETRY_AFTER: u32 = 10;
 /// Longest subscription that is granted, and the default (RFC 4575 §3.3 suggests an hour).
 pub const MAX_SUBSCRIPTION: u32 = 3_600;
 
-/// Calls answered and not acknowledged at a time, where no account is needed: each costs a leg with its media, some
-/// 300 KiB, for 32 s when nobody acknowledges. Even at 1,000 calls a second a stall of 200 ms fits in.
-pub const MAX_HALF_OPEN: usize = 400;
+/// Calls answered and not acknowledged at a time, where no account is needed: each costs a leg and perhaps a room with
+/// its media, some 300 KiB and 2 per mille of a shard's time, for 32 s when nobody acknowledges. At 300 calls a second
+/// a stall of 400 ms fits in; more come from a trunk, which is trusted.
+pub const MAX_HALF_OPEN: usize = 120;
 
 /// The same from one source.
-pub const MAX_HALF_OPEN_PER_SOURCE: usize = 250;
+pub const MAX_HALF_OPEN_PER_SOURCE: usize = 100;
+
+/// Phones remembered as having acknowledged a call; 40 bytes each. When there are more all are forgotten, and prove
+/// themselves again.
+pub const MAX_PROVED: usize = 16_384;

@@ -62,8 +62,10 @@ impl Focus {
             event,
             SessionEvent::Cancelled | SessionEvent::Failed { .. } | SessionEvent::Terminated { .. }
         );
-        if over || matches!(event, SessionEvent::Confirmed { .. }) {
+        if over {
             self.half_open.settled(session);
+        } else if matches!(event, SessionEvent::Confirmed { .. }) {
+            self.half_open.acknowledged(session);
         }
         match self.sessions.get(&session).copied() {
             Some(room) => {

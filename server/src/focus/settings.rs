@@ -11,6 +11,7 @@ use sip_proto::sdp::offer_answer::SrtpPolicy;
 use super::limits;
 use super::load::LoadSettings;
 use crate::registrar::RegistrarSettings;
+use crate::shield::Network;
 
 /// Who may use the server at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct FocusSettings {
     pub admittance: Admittance,
     /// Digest realm.
     pub realm: String,
+    /// Sources whose calls are not bounded before they are acknowledged: trunks, test machines.
+    pub trusted: Vec<Network>,
     /// Host names that this server answers for. Empty: any. Addresses are always accepted.
     pub domains: Vec<String>,
     /// User part of the factory URI.
@@ -118,6 +121,7 @@ impl Default for FocusSettings {
         Self {
             admittance: Admittance::Accounts,
             realm: "meet".to_owned(),
+            trusted: Vec::new(),
             domains: Vec::new(),
             factory_user: "create".to_owned(),
             authority: "localhost".to_owned(),

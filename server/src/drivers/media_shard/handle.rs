@@ -9,6 +9,7 @@ use super::counters::{ShardCollector, ShardCounters};
 use super::shard::Shard;
 use super::slot::Slot;
 use super::{Discarded, RoomCommand, ShardEvent};
+use crate::drivers::priority;
 use crate::telemetry::Metrics;
 use mixer::{LegKey, LegStats, MediaEvent};
 use nix::sys::eventfd::{EfdFlags, EventFd};
@@ -164,7 +165,10 @@ impl ShardPool {
             };
             let thread = std::thread::Builder::new()
                 .name(format!("media-{index}"))
-                .spawn(move || shard.run())?;
+                .spawn(move || {
+                    priority::set(priority::MEDIA);
+                    shard.run();
+                })?;
             shards.push(Remote {
                 inbox: Mutex::new(inbox),
                 graveyard: Mutex::new(buried),
