@@ -30,6 +30,9 @@ pub enum FuzzError {
     /// No target of that name.
     #[error("no fuzz target {0:?}; there are: {1}")]
     Unknown(String, String),
+    /// The fuzzer ended without having tried anything.
+    #[error("{0}: the fuzzer did not run; see {1}")]
+    NotRun(String, PathBuf),
     /// The merge of found inputs failed.
     #[error("{0}: the fuzzer failed to merge its corpus")]
     Merge(String),
@@ -147,6 +150,10 @@ pub fn run(root: &Path, target: &Target, time: Duration) -> Result<Outcome, Fuzz
         .map_err(at(&artifacts))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
+    // It ends with an error after a finding; without one it did not run at all.
+    if outcome.findings.is_empty() && (!output.status.success() || outcome.executions == 0) {
+        return Err(FuzzError::NotRun(target.name.clone(), log));
+    }
 
     let merge = Command::new(&program)
         .args(["-merge=1", &format!("-max_len={MAX_INPUT}")])

@@ -20,6 +20,9 @@ pub enum ServerError {
     /// Its line can't be read.
     #[error("meet-server said {0:?} in place of 'ready sip=ADDR:PORT http=ADDR:PORT'")]
     Ready(String),
+    /// `/metrics` has no such name.
+    #[error("/metrics has no {0}")]
+    NoMetric(String),
     /// The API did not answer.
     #[error("GET {url}: {source}")]
     Api {
@@ -121,7 +124,12 @@ impl Server {
             let rest = line.strip_prefix(name)?;
             (rest.starts_with([' ', '{'])).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
         };
-        Ok(text.lines().filter_map(value).sum())
+        let values: Vec<f64> = text.lines().filter_map(value).collect();
+        // A name that nobody writes must not pass for a zero.
+        if values.is_empty() {
+            return Err(ServerError::NoMetric(name.to_owned()));
+        }
+        Ok(values.iter().sum())
     }
 
     /// The URI of a room.

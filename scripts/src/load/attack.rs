@@ -2,7 +2,8 @@
 //!
 //! The same meeting is measured twice, in peace and under the flood, in one run: on a shared machine the first is what
 //! the second is to be compared with. While the flood goes on, one member's own requests (OPTIONS in the dialog) and
-//! new calls of the same phone are timed. Absent on purpose: a verdict.
+//! new calls of the same phone are timed. A meeting that lost a member, or a server that no longer answers, is an error; the
+//! gaps are printed beside those in peace, for people to judge.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -49,7 +50,15 @@ pub fn lines(arguments: &Arguments) -> Result<Vec<String>, LoadError> {
         rate: arguments.rate,
         length: Duration::from_secs(arguments.seconds),
     };
-    Ok(report(&plan, &run(&server, plan)?))
+    let outcome = run(&server, plan)?;
+    let lines = report(&plan, &outcome);
+    if outcome.members < plan.members || !outcome.answered {
+        return Err(LoadError::Setup(format!(
+            "the attack was not survived:\n{}",
+            lines.join("\n")
+        )));
+    }
+    Ok(lines)
 }
 
 /// One of the two measurements.

@@ -77,13 +77,16 @@ impl Sample {
             .collect()
     }
 
-    /// Whether the ticks missed since `earlier` are explained by the system running others: a tick of 20 ms is missed
-    /// when the thread came 20 ms late, and most of that it was kept waiting.
+    /// Whether the ticks missed since `earlier` are explained by the system running others: each is missed because the
+    /// thread came a tick late, and most of that it was kept waiting. A room's ticks are counted each for itself, and one
+    /// wait makes all rooms miss theirs.
     pub fn is_excused(&self, earlier: &Self) -> bool {
         let missed = self.missed.saturating_sub(earlier.missed);
         let waited = Duration::from_nanos(self.waited.saturating_sub(earlier.waited));
         let stolen = Duration::from_millis(10) * self.stolen.saturating_sub(earlier.stolen) as u32;
-        missed == 0 || waited + stolen >= Duration::from_millis(15)
+        // Rooms tick one after another within the 20 ms: a thread that comes 20 ms late misses one tick of each.
+        let ticks_late = missed.div_ceil(self.rooms.max(earlier.rooms).max(1));
+        waited + stolen >= Duration::from_millis(15) * u32::try_from(ticks_late).unwrap_or(u32::MAX)
     }
 }
 
@@ -184,6 +187,17 @@ mod tests {
                 ..after
             }
             .is_excused(&before)
+        );
+        let many = Sample {
+            missed: 10,
+            rooms: 2,
+            waited: 20_000_000,
+            ..before
+        };
+        assert!(!many.is_excused(&before), "five ticks of two rooms are 100 ms");
+        assert!(
+            Sample { rooms: 10, ..many }.is_excused(&before),
+            "one of ten rooms is one wait"
         );
     }
 }
