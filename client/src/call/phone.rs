@@ -221,6 +221,11 @@ impl Phone {
         self.out.pop_front()
     }
 
+    /// Whether there is a call, at whatever stage.
+    pub fn has_call(&self) -> bool {
+        self.call.is_some()
+    }
+
     /// Whether nothing is left to wait for on the way out: no call, no farewell unanswered.
     pub fn is_quiet(&self) -> bool {
         let registered = self

@@ -499,6 +499,7 @@ impl Phone {
             }
             return;
         }
+        let ringing = call.state == State::Incoming;
         let media = call.media.clone();
         let negotiation = &mut call.negotiation;
         let answered = sdp::parse(&request.body)
@@ -509,7 +510,11 @@ impl Phone {
             Ok((answer, negotiated)) => {
                 let body = Body::sdp(answer.to_string());
                 log_misuse("answer", self.endpoint.answer(session, body, now));
-                self.media(negotiated);
+                match &mut self.call {
+                    // Agreed before the call is picked up: until then no microphone is open.
+                    Some(call) if ringing => call.agreed = Some(negotiated),
+                    _ => self.media(negotiated),
+                }
                 self.offer_again(now);
             }
             Err(refusal) => {

@@ -191,12 +191,13 @@ impl Conversation {
     /// The server has several addresses, and the present one does not serve (RFC 3263 §4.3).
     async fn try_next_way(&mut self) -> Result<(), MeetError> {
         self.next_way = false;
+        self.forget_sound();
         if !self.signalling.next_target(&self.settings).await {
             let error = MeetError::NoAnswer {
                 server: self.settings.server.to_string(),
                 transport: self.signalling.transport().as_str(),
             };
-            self.fail(error);
+            self.lost_for_now(error, self.registered);
             return Ok(());
         }
         // The RTP ports lie on the address by which the server is reached.
@@ -217,6 +218,7 @@ impl Conversation {
 
     /// The server sent the call on to another host (RFC 3261 §8.1.3.4).
     async fn follow(&mut self, target: Uri) {
+        self.forget_sound();
         if let Err(error) = self.signalling.reach(&target, &self.settings).await {
             self.fail(error);
             return;
@@ -235,10 +237,31 @@ impl Conversation {
             .then(|| Instant::now() + limits::TARGET_WAIT);
     }
 
+    /// Sound from before the answer belongs to ports that the next attempt does not name.
+    fn forget_sound(&mut self) {
+        self.engine = None;
+        self.plan = None;
+    }
+
+    /// No way to the server serves: for who `stays`, only for a while, and all are open again for the next attempt.
+    fn lost_for_now(&mut self, error: MeetError, stays: bool) {
+        if !stays {
+            self.fail(error);
+            return;
+        }
+        self.signalling.target_works();
+        self.front.tell(&Event::Error {
+            message: error.to_string(),
+            exit: None,
+        });
+    }
+
     /// Whether an end or refusal is a reason to try the server's next address: nobody was reached yet.
     fn may_go_on(&self, status: Option<u16>) -> bool {
         let ending = self.leaving.is_some() || self.exit.is_some();
-        matches!(status, None | Some(503)) && !ending && self.signalling.has_next_target()
+        // A call that is up lives on the present socket.
+        let free = !ending && !self.signalling.phone.has_call();
+        matches!(status, None | Some(503)) && free && self.signalling.has_next_target()
     }
 
     fn is_over(&self) -> bool {
@@ -424,15 +447,8 @@ impl Conversation {
             },
         };
         let waits = matches!(self.purpose, Purpose::Register { once: false, .. });
-        if self.registered || (waits && retry_after.is_some()) {
-            // It worked before, or the server says when to come again: it is only away for a while.
-            self.front.tell(&Event::Error {
-                message: error.to_string(),
-                exit: None,
-            });
-        } else {
-            self.fail(error);
-        }
+        // It worked before, or the server says when to come again: it is only away for a while.
+        self.lost_for_now(error, self.registered || (waits && retry_after.is_some()));
     }
 
     fn on_joined(&mut self, room: String, focus: bool, token: Option<String>) {

@@ -12,6 +12,7 @@
 //! system's own resolver (hosts file, mDNS) finds them. Deliberately absent: `sips:` and TLS.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use hickory_resolver::TokioResolver;
@@ -190,23 +191,27 @@ fn ordered(mut records: Vec<Srv>, random: &mut impl FnMut(u32) -> u32) -> Vec<Sr
 
 /// Records from name servers.
 pub(super) struct Dns {
-    resolver: TokioResolver,
     /// Addresses come from the system's own resolver, unless a name server was given.
-    system: bool,
+    server: Option<SocketAddr>,
+    /// Made at the first question: who dials an address needs no name server.
+    resolver: OnceLock<TokioResolver>,
 }
 
 impl Dns {
     /// The system's name servers, or this one.
-    ///
-    /// # Errors
-    /// When the system's configuration cannot be read.
-    pub(super) fn new(server: Option<SocketAddr>) -> Result<Self, MeetError> {
-        let unreadable = |error: NetError| MeetError::System {
-            what: "no name servers are known",
-            source: std::io::Error::other(error),
-        };
-        let mut builder = match server {
-            None => TokioResolver::builder_tokio().map_err(unreadable)?,
+    pub(super) fn new(server: Option<SocketAddr>) -> Self {
+        Self {
+            server,
+            resolver: OnceLock::new(),
+        }
+    }
+
+    fn resolver(&self) -> std::io::Result<&TokioResolver> {
+        if let Some(resolver) = self.resolver.get() {
+            return Ok(resolver);
+        }
+        let mut builder = match self.server {
+            None => TokioResolver::builder_tokio().map_err(std::io::Error::other)?,
             Some(server) => {
                 let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
                     connection.port = server.port();
@@ -219,10 +224,8 @@ impl Dns {
         };
         builder.options_mut().timeout = DNS_WAIT;
         builder.options_mut().attempts = 1;
-        Ok(Self {
-            resolver: builder.build().map_err(unreadable)?,
-            system: server.is_none(),
-        })
+        let resolver = builder.build().map_err(std::io::Error::other)?;
+        Ok(self.resolver.get_or_init(|| resolver))
     }
 
     /// All records of one kind; none where the name has none.
@@ -234,7 +237,7 @@ impl Dns {
     ) -> std::io::Result<Vec<T>> {
         // The dot at the end: this name, not one of the search list.
         let lookup: Result<Lookup, NetError> = self
-            .resolver
+            .resolver()?
             .lookup(format!("{}.", name.trim_end_matches('.')), kind)
             .await;
         match lookup {
@@ -280,7 +283,7 @@ impl Records for Dns {
 
     /// IPv4 first: most phones on a network have it.
     async fn addresses(&self, host: &str) -> std::io::Result<Vec<IpAddr>> {
-        let mut found: Vec<IpAddr> = if self.system {
+        let mut found: Vec<IpAddr> = if self.server.is_none() {
             let host = host.trim_end_matches('.');
             tokio::net::lookup_host((host, SIP_PORT))
                 .await?

@@ -66,7 +66,7 @@ impl Signalling {
             source: std::io::Error::other(error),
         })?;
         let keep_seed = seed.map(|byte| byte ^ 0xa5);
-        let dns = Dns::new(settings.dns)?;
+        let dns = Dns::new(settings.dns);
         let targets = locate(&settings.server, settings.transport, &dns, &mut dice(seed)).await?;
         let mut connections = 0;
         let (current, wire, flow) = open_first(&targets, &mut connections, settings).await?;
@@ -115,16 +115,18 @@ impl Signalling {
 
     /// Goes over to the next way to the server; false when all were tried.
     pub async fn next_target(&mut self, settings: &Settings) -> bool {
+        let started = self.failed;
         while self.has_next_target() {
             self.failed += 1;
-            self.current = (self.current + 1) % self.targets.len();
-            let Some(target) = self.targets.get(self.current).copied() else {
+            let next = (self.current + self.failed - started) % self.targets.len();
+            let Some(target) = self.targets.get(next).copied() else {
                 return false;
             };
             self.connections += 1;
             match open_wire(target, ConnectionId(self.connections), settings).await {
                 Ok((wire, flow)) => {
                     tracing::info!(address = %target.address, "going over to the next address of the server");
+                    self.current = next;
                     self.go_by(wire, flow);
                     return true;
                 }
@@ -155,7 +157,7 @@ impl Signalling {
         if getrandom::fill(&mut seed).is_err() {
             tracing::warn!("no randomness for the choice of a server");
         }
-        let dns = Dns::new(settings.dns)?;
+        let dns = Dns::new(settings.dns);
         let targets = locate(&server, transport, &dns, &mut dice(seed)).await?;
         let (current, wire, flow) = open_first(&targets, &mut self.connections, settings).await?;
         tracing::info!(to = %flow.remote, "the call was sent on to another host");

@@ -56,7 +56,7 @@ impl Endpoint {
                 self.with_session(session, |session, _| session.invite_resent(id));
             }
             Purpose::Offer(session) => {
-                self.with_session(session, |session, _| session.offer_resent(id));
+                self.with_session(session, |session, _| session.offer_resent(delivered.id, id));
             }
             Purpose::Subscribe(subscription) => {
                 self.with_subscription(subscription, |subscription, _| {

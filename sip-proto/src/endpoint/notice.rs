@@ -12,8 +12,8 @@ impl Endpoint {
     pub(super) fn handle_notices(&mut self, now: Instant) {
         while let Some(notice) = self.stack.layer.next_notice() {
             match notice {
-                Notice::TimedOut(_, owner) => self.on_failed(owner, TerminatedBy::Timeout, now),
-                Notice::Unreachable(_, owner) => self.on_failed(owner, TerminatedBy::TransportLost, now),
+                Notice::TimedOut(tx, owner) => self.on_failed(tx, owner, TerminatedBy::Timeout, now),
+                Notice::Unreachable(tx, owner) => self.on_failed(tx, owner, TerminatedBy::TransportLost, now),
                 Notice::Overdue(tx, owner) => self.on_overdue(tx, owner, now),
                 Notice::Abandoned(_, owner) => self.on_abandoned(owner, now),
             }
@@ -31,19 +31,22 @@ impl Endpoint {
             return;
         }
         self.stack.layer.abandon(tx);
-        self.on_failed(owner, TerminatedBy::Timeout, now);
+        self.on_failed(tx, owner, TerminatedBy::Timeout, now);
     }
 
     /// A request of ours got no answer; the same as 408 to its user (§8.1.3.1).
-    fn on_failed(&mut self, owner: ClientUse, by: TerminatedBy, now: Instant) {
+    fn on_failed(&mut self, id: ClientId, owner: ClientUse, by: TerminatedBy, now: Instant) {
         match owner.purpose {
             Purpose::Invite(id) => {
                 self.with_session(id, |session, stack| session.on_invite_failed(stack));
             }
-            Purpose::Offer(id) => {
-                self.with_session(id, |session, stack| {
-                    session.on_dialog_failed(by, false, stack, now);
-                    session.offer_lost(stack, now);
+            Purpose::Offer(session) => {
+                self.with_session(session, |session, stack| {
+                    // One that was left behind with its branch of a fork says nothing about the call.
+                    if session.offer_is(id) {
+                        session.on_dialog_failed(by, false, stack, now);
+                        session.offer_lost(stack, now);
+                    }
                 });
             }
             Purpose::Refresh(id) => {

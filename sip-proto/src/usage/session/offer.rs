@@ -100,10 +100,17 @@ impl Session {
     }
 
     /// The request with our offer went out again with credentials.
-    pub(crate) fn offer_resent(&mut self, new: ClientId) {
-        if let Exchange::Sent { tx, .. } = &mut self.exchange {
+    pub(crate) fn offer_resent(&mut self, old: ClientId, new: ClientId) {
+        if let Exchange::Sent { tx, .. } = &mut self.exchange
+            && *tx == old
+        {
             *tx = new;
         }
+    }
+
+    /// Whether this transaction carries the offer that is under way.
+    pub(crate) fn offer_is(&self, id: ClientId) -> bool {
+        matches!(&self.exchange, Exchange::Sent { tx, .. } if *tx == id)
     }
 
     /// A response to our re-INVITE or UPDATE.
@@ -117,8 +124,7 @@ impl Session {
         if response.status.is_provisional() {
             return;
         }
-        let ours = matches!(&self.exchange, Exchange::Sent { tx, .. } if *tx == id);
-        if !ours {
+        if !self.offer_is(id) {
             return self.late_offer_success(&response, stack);
         }
         match (response.status.code(), self.is_established()) {
