@@ -203,6 +203,10 @@ impl LoadGate {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Result<(), Rejection> {
+        // A flood that stopped at once leaves nobody behind to tell of a short queue.
+        if self.queue_full && !self.remembers(now) {
+            self.queue_full = false;
+        }
         let cause = match method {
             Method::Invite | Method::Subscribe => self.against_a_call(method, calls, now),
             _ => (self.queue_full && self.waited >= self.settings.queue * PATIENCE_WITH_OTHERS)
@@ -301,6 +305,17 @@ mod tests {
                 self.gate.waited(waited, self.now);
             }
         }
+    }
+
+    /// Found in review: callers over TCP are not measured, so nobody reopened the gate after a flood of datagrams.
+    #[test]
+    fn a_flood_that_stops_at_once_does_not_leave_the_gate_shut() {
+        let mut scene = Scene::new(LoadSettings::default());
+        scene.requests(400, 5 * MS, 80 * MS);
+        assert!(!scene.admits(Method::Invite));
+        scene.now += MEMORY + MS;
+        assert!(scene.admits(Method::Invite));
+        assert!(!scene.gate.is_overloaded());
     }
 
     #[test]

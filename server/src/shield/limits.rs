@@ -15,8 +15,8 @@ pub const MAX_CALLS: usize = 65_536;
 /// A call is still known so long after its end: its last retransmissions (64·T1) come through.
 pub const CALL_LINGER: Duration = Duration::from_secs(40);
 
-/// A proof is believed for so long: the longest registration.
-pub const PROOF: Duration = Duration::from_secs(3_600);
+/// A proof is believed for so long: the longest registration that is granted, and a minute for its refresh.
+pub const PROOF: Duration = Duration::from_secs(2 * 3_600 + 60);
 
 /// Messages of one call: a second, and at once. Held keys, retransmissions and a roster five times a second fit in;
 /// whoever learnt a Call-ID cannot flood with it.

@@ -88,7 +88,7 @@ fn all_strangers_together_are_limited_and_the_proven_are_not() {
         Verdict::Drop(Cause::Flood),
         "only that port"
     );
-    case.pass(3_700);
+    case.pass(limits::PROOF.as_secs() + 60);
     assert_eq!(case.shield.entries(), (0, 0, 0), "all is forgotten");
 }
 
@@ -206,6 +206,6 @@ fn the_tables_are_bounded() {
         fresh,
         "no room: counted with all strangers"
     );
-    case.pass(3_700);
+    case.pass(limits::PROOF.as_secs() + 60);
     assert_eq!(case.shield.entries(), (0, 0, 0));
 }

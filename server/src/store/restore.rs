@@ -76,8 +76,10 @@ fn meetings(connection: &Connection, run: i64, now: i64) -> Result<Vec<MeetingRe
 
 fn ended(connection: &Connection, now: i64) -> Result<Vec<(String, Duration)>, StoreError> {
     let mut statement = connection.prepare(
-        "SELECT name, MAX(ended_ms) FROM meeting
-         WHERE reason IN ('creator', 'administrator') AND ended_ms > ?1 GROUP BY name ORDER BY 2 LIMIT ?2",
+        // The newest of them, the oldest first.
+        "SELECT name, at FROM (SELECT name, MAX(ended_ms) AS at FROM meeting
+         WHERE reason IN ('creator', 'administrator') AND ended_ms > ?1 GROUP BY name ORDER BY 2 DESC LIMIT ?2)
+         ORDER BY at",
     )?;
     let rows = statement.query_map(params![now.saturating_sub(HELD), MEETINGS], |row| {
         Ok((row.get(0)?, since(now, row.get(1)?)))
