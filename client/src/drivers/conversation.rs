@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use sip_proto::sdp::offer_answer::{AudioFormat, LocalExtras, LocalMedia, SrtpPolicy};
 use sip_proto::uri::Uri;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::presence::Front;
 use super::signalling::Signalling;
+use super::signals::Signals;
 use crate::call::{EndReason, PhoneEvent, Roster};
 use crate::cli::args::{CodecChoice, SpeakerSpec, SrtpChoice};
 use crate::cli::config::{AudioSettings, Settings};
@@ -774,33 +774,5 @@ fn format_of(codec: CodecChoice) -> AudioFormat {
         CodecChoice::G722 => AudioFormat::g722(),
         CodecChoice::Pcmu => AudioFormat::pcmu(),
         CodecChoice::Pcma => AudioFormat::pcma(),
-    }
-}
-
-/// Ctrl-C, SIGTERM and a closed terminal.
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn new() -> Result<Self, MeetError> {
-        let hear = |kind| {
-            signal(kind).map_err(|source| MeetError::System {
-                what: "no signals",
-                source,
-            })
-        };
-        Ok(Self([
-            hear(SignalKind::interrupt())?,
-            hear(SignalKind::terminate())?,
-            hear(SignalKind::hangup())?,
-        ]))
-    }
-
-    async fn recv(&mut self) {
-        let [interrupt, terminate, hangup] = &mut self.0;
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hangup.recv() => {}
-        }
     }
 }

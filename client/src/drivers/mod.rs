@@ -8,6 +8,7 @@ mod locate;
 mod net;
 mod presence;
 mod signalling;
+mod signals;
 
 pub use conversation::{Conversation, Purpose};
 pub use presence::Front;
