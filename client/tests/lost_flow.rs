@@ -17,6 +17,7 @@ use peer::{Meet, PATIENCE};
 
 /// Reads one request and gives its lines.
 fn request(stream: &TcpStream) -> Vec<String> {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let lines = BufReader::new(stream).lines().map_while(Result::ok);
     lines.take_while(|line| !line.is_empty()).collect()
 }

@@ -1,7 +1,8 @@
 //! A phone's sound: it sends a tone of its own and tells by Goertzel's algorithm which tones it hears.
 //!
 //! Deliberately absent: a jitter buffer (hearing is judged in calm weather) and quality; tones only prove who hears
-//! whom. It writes and reads RTP by itself; only the codecs are those of `rtp-media`.
+//! whom. RTP headers and codecs are those of `rtp-media`: a fault that writing and reading share does not show here, but
+//! does with foreign phones (`scripts/tests`).
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
