@@ -6,6 +6,7 @@
 
 use crate::limits::{MAX_EVENT_TYPES, MAX_PAYLOAD_TYPES};
 use crate::send::SendSide;
+use crate::share::Encoders;
 use crate::source::DecoderSet;
 use crate::{Leg, MixerError};
 use arrayvec::ArrayVec;
@@ -195,6 +196,8 @@ pub struct LegUpdate {
     pub(crate) send: SendSide,
     /// Decoders for kinds that the leg may not have.
     pub(crate) decoders: DecoderSet,
+    /// Of what it brought, what the room had no need for.
+    pub(crate) surplus: Encoders,
 }
 
 impl LegUpdate {
@@ -213,6 +216,7 @@ impl LegUpdate {
             telephone_events: event_map(&config.telephone_events)?,
             send: SendSide::build(config.send)?,
             decoders: DecoderSet::build(&config.receive)?,
+            surplus: Encoders::default(),
         }))
     }
 }
@@ -256,6 +260,8 @@ pub enum Trash {
     Leg(Box<Leg>),
     /// A leg that was not taken: the room is full, or has a leg of that key.
     Refused(Box<Leg>),
+    /// Of what a leg that was taken brought, what the room had no need for.
+    Encoders(Encoders),
     /// An applied update, now holding what it replaced; or one whose leg is gone.
     Update(Box<LegUpdate>),
 }

@@ -49,7 +49,8 @@ pub(crate) struct Lane {
     noise: bool,
     /// Samples of a tick at the codec's rate.
     tick_samples: usize,
-    pcm: Box<[f32]>,
+    /// A packet's worth; the memory of the longest one is reserved.
+    pcm: Vec<f32>,
     /// Which ticks of the packet in the making have been written.
     written: u8,
     recent: Box<[f32]>,
@@ -78,7 +79,7 @@ impl Lane {
             dtx: false,
             noise: false,
             tick_samples,
-            pcm: vec![0.0; tick_samples * MAX_TICKS].into(),
+            pcm: Vec::with_capacity(tick_samples * MAX_TICKS),
             written: 0,
             recent: vec![0.0; tick_samples * RECENT_TICKS].into(),
             running: false,
@@ -93,12 +94,20 @@ impl Lane {
         Ok(lane)
     }
 
-    /// Makes a pooled lane serve other settings of the same codec; it starts anew.
+    /// The codec, which stays.
+    pub(crate) fn kind(&self) -> CodecKind {
+        self.encoder.kind()
+    }
+
+    /// Makes a pooled lane serve other settings of the same codec; it starts anew, and nothing is left of what others
+    /// heard of it.
     pub(crate) fn prepare(&mut self, settings: &CodecSettings, opus: &OpusConfig) {
         self.take_settings(settings);
         self.set_opus(opus);
         self.stop();
         self.written = 0;
+        self.unsent = 0;
+        self.recent.fill(0.0);
     }
 
     /// Other Opus settings in place.
@@ -112,6 +121,8 @@ impl Lane {
         self.noise = settings.sends_noise();
         self.caches_silence = self.noise || (settings.kind == CodecKind::Opus && !settings.cbr);
         self.dtx = self.noise || (self.caches_silence && settings.dtx);
+        let samples = self.ticks_per_packet() as usize * self.tick_samples;
+        self.pcm.resize(samples, 0.0);
     }
 
     /// Nobody listens: the next feed starts from a reset encoder.
@@ -123,7 +134,7 @@ impl Lane {
 
     /// Listeners of `from` will be served by this lane from now on.
     pub(crate) fn take_over(&mut self, from: &Lane) {
-        if self.tick_samples != from.tick_samples {
+        if self.tick_samples != from.tick_samples || self.pcm.len() != from.pcm.len() {
             return;
         }
         if !self.running && from.running {

@@ -13,7 +13,7 @@ use crate::limits::{MAX_PACKETS_PER_TICK, TICK};
 use crate::loudness::{Activity, Audible, Normaliser, SILENCE_DB};
 use crate::room::Port;
 use crate::send::{MediaClock, Role, SendSide};
-use crate::source::{DecoderSet, Incoming, Source};
+use crate::source::{DecoderSet, Incoming, Scratch, Source};
 use crate::speaker::Score;
 use crate::stream::Stream;
 use rtp_media::codec::CodecKind;
@@ -317,6 +317,7 @@ impl Leg {
         threshold_db: f32,
         silence_timeout: Duration,
         events: &mut EventQueue,
+        scratch: &mut Scratch,
     ) {
         self.packets_this_tick = 0;
         if self
@@ -334,7 +335,9 @@ impl Leg {
             self.silent_told = true;
             events.push(MediaEvent::Silent { leg: self.key });
         }
-        self.level_db = self.source.pull(now, self.activity.active(), threshold_db);
+        self.level_db = self
+            .source
+            .pull(now, self.activity.active(), threshold_db, scratch);
         self.score.update(self.level_db);
         if self.heard() {
             self.audible = self.activity.judge(self.level_db, threshold_db);

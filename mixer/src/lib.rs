@@ -33,3 +33,4 @@ pub use error::MixerError;
 pub use event::{LegStats, MediaEvent, RoomStats};
 pub use leg::Leg;
 pub use room::{Outbox, Port, Room, RoomConfig};
+pub use share::Encoders;

@@ -9,7 +9,7 @@ use crate::command::CodecSettings;
 use crate::lane::Lane;
 use crate::mix::{Frame, Limiter};
 use crate::resample::Downsampler;
-use crate::share::{Class, ClassId};
+use crate::share::{ClassId, Classes, Encoders};
 use rtp_media::codec::CodecKind;
 use rtp_media::units::RtpTimestamp;
 use std::time::{Duration, Instant};
@@ -30,12 +30,12 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// The role in a tick in which the leg is mixed or not.
-    pub(crate) fn next(self, mixed: bool, room_silent: bool) -> Self {
+    /// The role in a tick in which the leg is mixed or not; `at_once`: nobody keeps a lane that it does not need.
+    pub(crate) fn next(self, mixed: bool, at_once: bool) -> Self {
         match (self, mixed) {
             (_, true) => Role::Talker { since: 0 },
             (Role::Listener, false) => Role::Listener,
-            (Role::Talker { since }, false) if since >= TAIL_TICKS || room_silent => Role::Listener,
+            (Role::Talker { since }, false) if since >= TAIL_TICKS || at_once => Role::Listener,
             (Role::Talker { since }, false) => Role::Talker { since: since + 1 },
         }
     }
@@ -54,7 +54,10 @@ impl Shaper {
         Self {
             limiter: Limiter::new(),
             down: (factor > 1).then(|| Downsampler::new(factor)),
-            low: vec![0.0; crate::limits::TICK_SAMPLES / factor].into(),
+            low: match factor {
+                1 => Box::default(),
+                _ => vec![0.0; crate::limits::TICK_SAMPLES / factor].into(),
+            },
         }
     }
 
@@ -93,10 +96,11 @@ pub(crate) struct SendSide {
     pub(crate) settings: CodecSettings,
     pub(crate) role: Role,
     pub(crate) class: Option<ClassId>,
-    pub(crate) own: Lane,
+    /// Lent by the room to a talker.
+    pub(crate) own: Option<Box<Lane>>,
     pub(crate) shaper: Shaper,
-    /// The class box that the leg brings along; away while it is in the room.
-    pub(crate) spare: Option<Box<Class>>,
+    /// What the leg brings along, or takes away; empty while it is in the room.
+    pub(crate) spare: Encoders,
     pub(crate) fec: FecStep,
     /// The step that lane and class have been set to.
     pub(crate) fec_applied: u8,
@@ -108,12 +112,74 @@ impl SendSide {
             settings,
             role: Role::Listener,
             class: None,
-            own: Lane::build(&settings)?,
+            own: None,
             shaper: Shaper::new(settings.kind),
-            spare: Some(Class::build(&settings)?),
+            spare: Encoders::build(&settings)?,
             fec: FecStep::new(),
             fec_applied: 0,
         })
+    }
+
+    /// Becomes one of the room's; what it brought and the room does not need is left in `spare`.
+    pub(crate) fn enter(&mut self, classes: &mut Classes) {
+        self.fec_applied = self.fec.percent();
+        self.class = classes.enter(&self.settings, self.fec_applied, &mut self.spare);
+    }
+
+    /// Leaves class and lane behind, and takes along what the room can spare.
+    pub(crate) fn exit(&mut self, classes: &mut Classes) {
+        if let Some(lane) = self.own.take() {
+            classes.give_back(lane);
+        }
+        if let Some(id) = self.class.take() {
+            classes.exit(&self.settings, id, &mut self.spare);
+        }
+        self.role = Role::Listener;
+    }
+
+    /// The peer's reports ask for other protection against loss.
+    pub(crate) fn follow_loss(&mut self, classes: &mut Classes) {
+        let percent = self.fec.percent();
+        if percent == self.fec_applied {
+            return;
+        }
+        self.fec_applied = percent;
+        if let Some(own) = &mut self.own {
+            own.set_opus(&self.settings.opus(percent));
+        }
+        self.class = self
+            .class
+            .and_then(|id| classes.change(id, &self.settings, percent));
+    }
+
+    /// From the class to a lane of its own; false when there is none.
+    pub(crate) fn begin_own(&mut self, classes: &mut Classes) -> bool {
+        let Some(mut own) = classes.lend(&self.settings, self.fec_applied) else {
+            return false;
+        };
+        if let Some(class) = self.class.and_then(|id| classes.get(id)) {
+            own.take_over(&class.lane);
+        }
+        self.own = Some(own);
+        self.role = Role::Talker { since: 0 };
+        true
+    }
+
+    /// Back to the class.
+    pub(crate) fn end_own(&mut self, classes: &mut Classes) {
+        self.role = Role::Listener;
+        let Some(own) = self.own.take() else { return };
+        if let Some(class) = self.class.and_then(|id| classes.get_mut(id)) {
+            class.lane.take_over(&own);
+        }
+        classes.give_back(own);
+    }
+
+    /// Is served by its class in this tick.
+    pub(crate) fn listen(&self, classes: &mut Classes) {
+        if let Some(class) = self.class.and_then(|id| classes.get_mut(id)) {
+            class.listeners += 1;
+        }
     }
 
     /// RTP clock ticks in 20 ms.
@@ -162,6 +228,8 @@ pub(crate) struct FecStep {
 
 impl FecStep {
     const HOLD: Duration = Duration::from_secs(5);
+    /// How many steps there are.
+    pub(crate) const STEPS: usize = 3;
 
     pub(crate) const fn new() -> Self {
         Self {

@@ -4,6 +4,9 @@
 //! threshold, and, once several frames in a row measured quiet, packets in which the sender's own voice
 //! activity detector saw nothing and which are no bigger than those measured; one of 25 (each half second) is
 //! decoded to check. A packet of any other look is always decoded, so that a talker's first frame is heard.
+//!
+//! Silence is a number, not samples: a leg that says nothing touches no PCM, and what is decoded into belongs to the
+//! room ([`Scratch`]), so that a thousand listeners fit into the processor's cache and into little memory.
 //! Deliberately absent: loudness and mixing.
 
 use crate::MixerError;
@@ -24,6 +27,13 @@ use std::time::Instant;
 
 /// PCM that may wait between the decoder and the tick: the longest packet on top of most of a tick.
 const FIFO: usize = MAX_PACKET_SAMPLES + TICK_SAMPLES;
+
+/// What a packet is decoded into before it waits for its tick: one for all legs of a room.
+pub(crate) type Scratch = [f32; MAX_PACKET_SAMPLES];
+
+/// Samples over which a frame taken out of time is blended into the next one: 20 ms of Opus, and the whole of any
+/// phone's packet.
+const BLEND: usize = TICK_SAMPLES;
 
 /// Quiet frames in a row before packets may go undecoded.
 const TRUST_AFTER: u32 = 8;
@@ -99,14 +109,12 @@ pub(crate) struct Source {
 
 /// What was made of the packets so far: PCM at the codec's rate, waiting for the tick.
 pub(crate) struct Played {
-    fifo: Box<[f32; FIFO]>,
+    /// Up to the last sample that is not silence. All its memory is reserved, and touched as far as it is used.
+    fifo: Vec<f32>,
+    /// Samples that wait, with the silence behind those in `fifo`.
     filled: usize,
-    /// Samples at the front of the FIFO up to which something was decoded.
-    sounding: usize,
-    scratch: Box<[f32; MAX_PACKET_SAMPLES]>,
-    /// Length of a frame that shall be blended into the next one.
-    blend: usize,
-    blended: Box<[f32; MAX_PACKET_SAMPLES]>,
+    /// Beginning of a frame that shall be blended into the next one.
+    blended: Vec<f32>,
     gate: Gate,
     pub(crate) decoded: u64,
     pub(crate) skipped: u64,
@@ -201,7 +209,13 @@ impl Source {
 
     /// Prepares one tick; returns its level. The PCM in `pcm` is valid when the level is above silence or
     /// `wanted` is set.
-    pub(crate) fn pull(&mut self, now: Instant, wanted: bool, threshold_db: f32) -> f32 {
+    pub(crate) fn pull(
+        &mut self,
+        now: Instant,
+        wanted: bool,
+        threshold_db: f32,
+        scratch: &mut Scratch,
+    ) -> f32 {
         let Some(kind) = self.kind else {
             return self.rest(wanted);
         };
@@ -210,18 +224,16 @@ impl Source {
             if self.played.filled >= tick {
                 break;
             }
-            if !self.pull_one(kind, tick - self.played.filled, now, threshold_db) {
+            if !self.pull_one(kind, tick - self.played.filled, now, threshold_db, scratch) {
                 break;
             }
         }
-        if self.played.filled < tick {
-            self.played.pad(tick);
-        }
-        let silent = self.played.sounding == 0;
-        let level = if silent {
+        // Silence up to the end of the tick.
+        self.played.filled = self.played.filled.max(tick);
+        let level = if self.played.fifo.is_empty() {
             SILENCE_DB
         } else {
-            level_db(self.played.fifo.get(..tick).unwrap_or(&[]))
+            level_db(self.played.front(tick))
         };
         // What is too quiet to be heard needs no resampling.
         if wanted || level >= threshold_db {
@@ -229,14 +241,19 @@ impl Source {
         } else {
             self.rested = true;
         }
-        self.played.fifo.copy_within(tick..self.played.filled, 0);
-        self.played.filled -= tick;
-        self.played.sounding = self.played.sounding.saturating_sub(tick);
+        self.played.advance(tick);
         level
     }
 
     /// One answer of the jitter buffer; false when it has no more for this tick.
-    fn pull_one(&mut self, kind: CodecKind, missing: usize, now: Instant, threshold_db: f32) -> bool {
+    fn pull_one(
+        &mut self,
+        kind: CodecKind,
+        missing: usize,
+        now: Instant,
+        threshold_db: f32,
+        scratch: &mut Scratch,
+    ) -> bool {
         let ratio = sample_ratio(kind);
         let Some(decoder) = self.set.get(kind) else {
             return false;
@@ -245,15 +262,16 @@ impl Source {
         match self.jitter.pull(now, needed) {
             Pull::Frame(frame) => {
                 self.noise_since = None;
-                self.played.frame(decoder, kind, &frame, threshold_db);
+                self.played.frame(decoder, kind, &frame, threshold_db, scratch);
                 true
             }
             Pull::Lost { duration, fec } => {
-                self.played.lost(decoder, kind, (duration * ratio) as usize, fec);
+                let samples = (duration * ratio) as usize;
+                self.played.lost(decoder, kind, samples, fec, scratch);
                 true
             }
             Pull::Hold => {
-                self.played.hold(decoder, kind, missing);
+                self.played.hold(decoder, kind, missing, scratch);
                 false
             }
             Pull::Silence => {
@@ -267,9 +285,7 @@ impl Source {
     }
 
     fn render(&mut self, kind: CodecKind, tick: usize) {
-        let Some(samples) = self.played.fifo.get(..tick) else {
-            return;
-        };
+        let samples = self.played.front(tick);
         let filter = match factor(kind) {
             1 => {
                 if let Some(samples) = samples.first_chunk() {
@@ -300,8 +316,8 @@ impl Source {
     fn empty(&mut self) {
         self.noise_since = None;
         self.played.filled = 0;
-        self.played.sounding = 0;
-        self.played.blend = 0;
+        self.played.fifo.clear();
+        self.played.blended.clear();
         self.played.gate = Gate::new();
     }
 }
@@ -309,12 +325,9 @@ impl Source {
 impl Played {
     fn new() -> Self {
         Self {
-            fifo: Box::new([0.0; FIFO]),
+            fifo: Vec::with_capacity(FIFO),
             filled: 0,
-            sounding: 0,
-            scratch: Box::new([0.0; MAX_PACKET_SAMPLES]),
-            blend: 0,
-            blended: Box::new([0.0; MAX_PACKET_SAMPLES]),
+            blended: Vec::with_capacity(BLEND),
             gate: Gate::new(),
             decoded: 0,
             skipped: 0,
@@ -329,6 +342,7 @@ impl Played {
         kind: CodecKind,
         frame: &rtp_media::jitter::Frame<'_>,
         threshold_db: f32,
+        scratch: &mut Scratch,
     ) {
         let ratio = sample_ratio(kind);
         let samples = (frame.duration * ratio) as usize;
@@ -336,96 +350,100 @@ impl Played {
         let space = FIFO - self.filled;
         if self.gate.may_skip(kind, frame.payload, frame.silent) {
             self.skipped += 1;
-            self.blend = 0;
-            push_silence(
-                &mut self.fifo,
-                &mut self.filled,
-                samples.saturating_sub(cut).min(space),
-            );
+            self.blended.clear();
+            self.filled += samples.saturating_sub(cut).min(space);
             return;
         }
-        let decoded = match decoder.decode(frame.payload, &mut self.scratch[..]) {
+        let decoded = match decoder.decode(frame.payload, &mut scratch[..]) {
             Ok(decoded) => decoded,
             Err(_) => {
                 self.undecodable += 1;
-                conceal(decoder, kind, samples.min(space), &mut self.scratch[..])
+                conceal(decoder, kind, samples.min(space), &mut scratch[..])
             }
         };
         self.decoded += 1;
-        let Some(pcm) = self.scratch.get_mut(..decoded.min(space)) else {
+        let Some(pcm) = scratch.get_mut(..decoded.min(space)) else {
             return;
         };
         self.gate
             .measured(kind, frame.payload, frame.silent, level_db(pcm), threshold_db);
-        blend_in(&mut self.blend, &self.blended[..], pcm);
+        blend_in(&self.blended, pcm);
+        self.blended.clear();
         if cut > 0 && cut >= pcm.len() {
-            self.blend = pcm.len();
-            if let Some(kept) = self.blended.get_mut(..pcm.len()) {
-                kept.copy_from_slice(pcm);
-            }
+            let kept = pcm.get(..BLEND).unwrap_or(pcm);
+            self.blended.extend_from_slice(kept);
         } else {
-            push(&mut self.fifo, &mut self.filled, shortened(pcm, cut));
-            self.sounding = self.filled;
+            self.push(shortened(pcm, cut));
         }
     }
 
     /// Fills in for a frame that never came, from its successor where that carries it.
-    fn lost(&mut self, decoder: &mut AudioDecoder, kind: CodecKind, samples: usize, fec: Option<&[u8]>) {
+    fn lost(
+        &mut self,
+        decoder: &mut AudioDecoder,
+        kind: CodecKind,
+        samples: usize,
+        fec: Option<&[u8]>,
+        scratch: &mut Scratch,
+    ) {
         let samples = whole(kind, samples, FIFO - self.filled);
         if self.gate.quiet() || samples == 0 {
-            push_silence(&mut self.fifo, &mut self.filled, samples);
+            self.filled += samples;
             return;
         }
-        let Some(out) = self.scratch.get_mut(..samples) else {
+        let Some(out) = scratch.get_mut(..samples) else {
             return;
         };
         let recovered = match fec {
             Some(next) => decoder.decode_fec(next, out),
             None => decoder.conceal(out),
         };
-        push(
-            &mut self.fifo,
-            &mut self.filled,
-            out.get(..recovered.unwrap_or(0)).unwrap_or(&[]),
-        );
-        self.sounding = self.filled;
+        self.push(out.get(..recovered.unwrap_or(0)).unwrap_or(&[]));
     }
 
     /// Fills in for a frame that may still come.
-    fn hold(&mut self, decoder: &mut AudioDecoder, kind: CodecKind, missing: usize) {
+    fn hold(&mut self, decoder: &mut AudioDecoder, kind: CodecKind, missing: usize, scratch: &mut Scratch) {
         if self.gate.quiet() {
             return;
         }
-        let samples = conceal(
-            decoder,
-            kind,
-            missing.min(FIFO - self.filled),
-            &mut self.scratch[..],
-        );
-        push(
-            &mut self.fifo,
-            &mut self.filled,
-            self.scratch.get(..samples).unwrap_or(&[]),
-        );
-        self.sounding = self.filled;
+        let missing = missing.min(FIFO - self.filled);
+        let samples = conceal(decoder, kind, missing, &mut scratch[..]);
+        self.push(scratch.get(..samples).unwrap_or(&[]));
     }
 
     /// What the sender's silence sounds like.
     fn noise(&mut self, noise: &mut NoiseGenerator, missing: usize) {
-        let samples = missing.min(FIFO - self.filled);
-        if let Some(place) = self.fifo.get_mut(self.filled..self.filled + samples) {
+        let end = self.filled + missing.min(FIFO - self.filled);
+        let start = self.filled;
+        self.fifo.resize(end, 0.0);
+        if let Some(place) = self.fifo.get_mut(start..) {
             noise.fill(place);
-            self.filled += samples;
-            self.sounding = self.filled;
         }
+        self.filled = end;
     }
 
-    /// Silence up to the end of the tick.
-    fn pad(&mut self, tick: usize) {
-        if let Some(rest) = self.fifo.get_mut(self.filled..tick) {
-            rest.fill(0.0);
+    /// Sound behind what waits; what has no place is dropped, and the memory never grows.
+    fn push(&mut self, pcm: &[f32]) {
+        if pcm.is_empty() || self.filled + pcm.len() > FIFO {
+            return;
         }
-        self.filled = tick;
+        self.fifo.resize(self.filled, 0.0);
+        self.fifo.extend_from_slice(pcm);
+        self.filled += pcm.len();
+    }
+
+    /// The tick at the front, whole, when so much waits.
+    fn front(&mut self, tick: usize) -> &[f32] {
+        if self.fifo.len() < tick {
+            self.fifo.resize(tick, 0.0);
+        }
+        self.fifo.get(..tick).unwrap_or(&[])
+    }
+
+    /// A tick was taken.
+    fn advance(&mut self, tick: usize) {
+        self.filled -= tick.min(self.filled);
+        self.fifo.drain(..tick.min(self.fifo.len()));
     }
 }
 
@@ -504,28 +522,13 @@ fn conceal(decoder: &mut AudioDecoder, kind: CodecKind, samples: usize, scratch:
         .map_or(0, |out| decoder.conceal(out).unwrap_or(0))
 }
 
-fn push(fifo: &mut [f32; FIFO], filled: &mut usize, pcm: &[f32]) {
-    if let Some(to) = fifo.get_mut(*filled..*filled + pcm.len()) {
-        to.copy_from_slice(pcm);
-        *filled += pcm.len();
-    }
-}
-
-fn push_silence(fifo: &mut [f32; FIFO], filled: &mut usize, samples: usize) {
-    if let Some(to) = fifo.get_mut(*filled..*filled + samples) {
-        to.fill(0.0);
-        *filled += samples;
-    }
-}
-
 /// Cross-fades from a frame that was taken out of time into the one after it.
-fn blend_in(length: &mut usize, earlier: &[f32], pcm: &mut [f32]) {
-    let span = (*length).min(pcm.len());
-    for (index, (sample, before)) in pcm.iter_mut().zip(earlier).take(span).enumerate() {
+fn blend_in(earlier: &[f32], pcm: &mut [f32]) {
+    let span = earlier.len().min(pcm.len());
+    for (index, (sample, before)) in pcm.iter_mut().zip(earlier).enumerate() {
         let weight = index as f32 / span as f32;
         *sample = *sample * weight + before * (1.0 - weight);
     }
-    *length = 0;
 }
 
 /// Takes `cut` samples out of a frame, blending its beginning into its end.

@@ -10,12 +10,13 @@ use crate::event::EventQueue;
 use crate::limits::{DEFAULT_MAX_LEGS, MAX_TALKERS, TICK_SAMPLES};
 use crate::mix::{Frame, Limiter};
 use crate::resample::Downsampler;
-use crate::send::Role;
 use crate::share::Classes;
+use crate::source::Scratch;
 use crate::speaker::ActiveSpeaker;
 use crate::stream::PACKET_BUFFER;
 use crate::{Command, Leg, LegKey, LegStats, LegUpdate, MediaEvent, RoomStats, Trash};
 use arrayvec::ArrayVec;
+use rtp_media::codec::opus::toc::MAX_PACKET_SAMPLES;
 use rtp_media::units::{NtpTime, Ssrc};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -72,6 +73,10 @@ impl Default for RoomConfig {
 pub struct Room {
     config: RoomConfig,
     /// Sorted by key.
+    #[expect(
+        clippy::vec_box,
+        reason = "legs travel in their boxes, which must neither be freed here nor copied when another one comes"
+    )]
     legs: Vec<Box<Leg>>,
     classes: Classes,
     events: EventQueue,
@@ -82,6 +87,8 @@ pub struct Room {
     stats: RoomStats,
     sum: Box<Frame>,
     work: Box<Frame>,
+    /// What packets are decoded into.
+    scratch: Box<Scratch>,
     shared: SharedMix,
     /// Places of the legs that are mixed in this tick.
     talkers: Vec<usize>,
@@ -126,7 +133,7 @@ impl Room {
         Self {
             config,
             legs: Vec::with_capacity(config.max_legs),
-            classes: Classes::with_capacity(config.max_legs),
+            classes: Classes::new(config.max_legs, config.max_talkers),
             events: EventQueue::new(),
             speaker: ActiveSpeaker::new(),
             announcer: Announcer::new(),
@@ -135,6 +142,7 @@ impl Room {
             stats: RoomStats::default(),
             sum: Box::new([0.0; TICK_SAMPLES]),
             work: Box::new([0.0; TICK_SAMPLES]),
+            scratch: Box::new([0.0; MAX_PACKET_SAMPLES]),
             shared: SharedMix {
                 limiter: Limiter::new(),
                 full: Box::new([0.0; TICK_SAMPLES]),
@@ -240,19 +248,17 @@ impl Room {
             Err(at) if self.legs.len() < self.config.max_legs => at,
             _ => return Some(Trash::Refused(leg)),
         };
-        if let Some(class) = leg.send.spare.take() {
-            self.classes.deposit(class);
-        }
-        leg.send.class = self.classes.join(&leg.send.settings, leg.send.fec.percent());
+        leg.send.enter(&mut self.classes);
         leg.expect_from(now);
+        let surplus = std::mem::take(&mut leg.send.spare);
         self.legs.insert(at, leg);
-        None
+        (surplus.count() > 0).then_some(Trash::Encoders(surplus))
     }
 
     fn remove(&mut self, key: LegKey) -> Option<Trash> {
         let at = self.place(key).ok()?;
         let mut leg = self.legs.remove(at);
-        self.leave_class(&mut leg.send);
+        leg.send.exit(&mut self.classes);
         if self.speaker.forget(key) {
             self.events.push(MediaEvent::ActiveSpeaker { leg: None });
         }
@@ -278,26 +284,9 @@ impl Room {
         std::mem::swap(&mut leg.send, &mut update.send);
         leg.send.fec = update.send.fec;
         leg.codec_changed(tick);
-        self.leave_class(&mut update.send);
-        if let Some(leg) = self.legs.get_mut(at) {
-            if let Some(class) = leg.send.spare.take() {
-                self.classes.deposit(class);
-            }
-            let percent = leg.send.fec.percent();
-            leg.send.own.set_opus(&leg.send.settings.opus(percent));
-            leg.send.class = self.classes.join(&leg.send.settings, percent);
-            leg.send.fec_applied = percent;
-        }
+        update.send.exit(&mut self.classes);
+        leg.send.enter(&mut self.classes);
+        update.surplus = std::mem::take(&mut leg.send.spare);
         update
-    }
-
-    /// Leaves the class, and takes a box of its codec along.
-    fn leave_class(&mut self, send: &mut crate::send::SendSide) {
-        if let Some(id) = send.class.take() {
-            self.classes.leave(id);
-            send.spare = self.classes.withdraw(send.settings.kind);
-        }
-        send.role = Role::Listener;
-        send.own.stop();
     }
 }

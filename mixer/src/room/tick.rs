@@ -45,7 +45,7 @@ impl Room {
     fn listen(&mut self, now: Instant) {
         let (threshold, timeout) = (self.config.activity_dbfs, self.config.silence_timeout);
         for leg in &mut self.legs {
-            leg.begin_tick(now, threshold, timeout, &mut self.events);
+            leg.begin_tick(now, threshold, timeout, &mut self.events, &mut self.scratch);
         }
     }
 
@@ -98,42 +98,61 @@ impl Room {
         self.announcer.add_to(&mut self.sum)
     }
 
-    /// Who listens to a class and who has a lane of its own; the hand-overs between them.
+    /// Who listens to a class and who has a lane of its own; the hand-overs between them. First those who cease, so
+    /// that their lanes are there for those who begin.
     fn settle_roles(&mut self, silent: bool) {
         for class in self.classes.iter_mut() {
             class.listeners = 0;
         }
+        let at_once = silent || self.crowded();
         for leg in &mut self.legs {
             let send = &mut leg.send;
-            let percent = send.fec.percent();
-            if percent != send.fec_applied {
-                send.fec_applied = percent;
-                send.own.set_opus(&send.settings.opus(percent));
-                send.class = send
-                    .class
-                    .and_then(|id| self.classes.change(id, &send.settings, percent));
-            }
-            let role = send.role.next(leg.mixed, silent);
-            let Some(class) = send.class.and_then(|id| self.classes.get_mut(id)) else {
+            send.follow_loss(&mut self.classes);
+            if send.role == Role::Listener {
+                if !leg.mixed && leg.direction.sends() {
+                    send.listen(&mut self.classes);
+                }
                 continue;
-            };
-            match (send.role, role) {
-                (Role::Listener, Role::Talker { .. }) => {
-                    send.own.take_over(&class.lane);
-                    send.shaper
-                        .follow(&self.shared.limiter, self.shared.down(send.settings.kind));
-                }
-                (Role::Talker { .. }, Role::Listener) => {
-                    class.lane.take_over(&send.own);
-                    send.own.stop();
-                }
-                _ => {}
             }
-            send.role = role;
-            if role == Role::Listener && leg.direction.sends() {
-                class.listeners += 1;
+            match send.role.next(leg.mixed, at_once) {
+                Role::Listener => {
+                    send.end_own(&mut self.classes);
+                    if leg.direction.sends() {
+                        send.listen(&mut self.classes);
+                    }
+                }
+                role => send.role = role,
             }
         }
+        for &at in &self.talkers {
+            let Some(leg) = self.legs.get_mut(at) else {
+                continue;
+            };
+            let send = &mut leg.send;
+            if send.role != Role::Listener {
+                continue;
+            }
+            if send.begin_own(&mut self.classes) {
+                let down = self.shared.down(send.settings.kind);
+                send.shaper.follow(&self.shared.limiter, down);
+            } else if leg.direction.sends() {
+                send.listen(&mut self.classes);
+            }
+        }
+    }
+
+    /// Whether those who begin to talk need the lanes of those who only linger.
+    fn crowded(&self) -> bool {
+        CodecKind::ALL.into_iter().any(|kind| {
+            let begin = |at: &&usize| {
+                self.legs
+                    .get(**at)
+                    .is_some_and(|leg| leg.send.role == Role::Listener && leg.send.settings.kind == kind)
+            };
+            !self
+                .classes
+                .can_lend(kind, self.talkers.iter().filter(begin).count())
+        })
     }
 
     /// Limits the sum once, and brings it to the rates that are listened to.
@@ -170,25 +189,22 @@ impl Room {
     fn encode_talkers(&mut self, tone: bool) {
         let mixed = self.talkers.len();
         for leg in &mut self.legs {
-            if leg.send.role == Role::Listener {
-                continue;
-            }
+            let send = &mut leg.send;
+            let Some(own) = &mut send.own else { continue };
             if !leg.direction.sends() {
-                leg.send.own.stop();
+                own.stop();
                 continue;
             }
             let others = mixed - usize::from(leg.mixed);
-            let send = &mut leg.send;
             let encodes = if others == 0 && !tone {
-                send.own.feed(self.tick, None)
+                own.feed(self.tick, None)
             } else {
                 if leg.mixed {
                     mix::minus(&self.sum, &leg.source.pcm, &mut self.work);
                 } else {
                     *self.work = *self.sum;
                 }
-                let pcm = send.shaper.process(&mut self.work);
-                send.own.feed(self.tick, Some(pcm))
+                own.feed(self.tick, Some(send.shaper.process(&mut self.work)))
             };
             self.stats.encodes += u64::from(encodes);
         }
@@ -209,11 +225,11 @@ impl Room {
             } = &mut **leg;
             if direction.sends() {
                 let lane = match send.role {
-                    Role::Talker { .. } => Some(&send.own),
+                    Role::Talker { .. } => send.own.as_deref(),
                     Role::Listener => send
                         .class
                         .and_then(|id| self.classes.get(id))
-                        .map(|class| &class.lane),
+                        .map(|class| &*class.lane),
                 };
                 let (csrcs, levels) = if *mixed {
                     without.clear();

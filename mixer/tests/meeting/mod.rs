@@ -291,7 +291,8 @@ impl Meeting {
 
     pub fn join(&mut self, config: LegConfig) -> &mut Phone {
         let leg = Leg::build(config.clone(), self.now).unwrap();
-        assert!(self.room.command(Command::Add(leg), self.now).is_none());
+        let left = self.room.command(Command::Add(leg), self.now);
+        assert!(!matches!(left, Some(Trash::Refused(_))));
         self.phones.push(Phone::new(config, self.now));
         self.phones.last_mut().unwrap()
     }
