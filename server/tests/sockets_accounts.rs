@@ -15,6 +15,7 @@ use sip_proto::message::Method;
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{Duration, Instant};
 use support::{Phone, Server, Sip, command, pcmu};
 
 const TOKEN: &str = "0123456789abcdef";
@@ -43,8 +44,12 @@ fn add_user(data: &Path, name: &str, password: &str) {
 }
 
 fn start(data: &Path) -> Server {
+    start_with(data, "")
+}
+
+fn start_with(data: &Path, more: &str) -> Server {
     let file = data.join("server.toml");
-    let text = format!("[api]\ntokens = [\"{TOKEN}\"]\n[sip]\nalgorithms = [\"SHA-256\", \"MD5\"]\n");
+    let text = format!("[api]\ntokens = [\"{TOKEN}\"]\n[sip]\nalgorithms = [\"SHA-256\", \"MD5\"]\n{more}");
     std::fs::write(&file, text).unwrap();
     let args = [
         "--config",
@@ -211,4 +216,75 @@ fn registrations_are_listed_and_survive_a_kill() {
     let after = listed(&server);
     assert_eq!(after[0]["contact"], before[0]["contact"]);
     assert!(after[0]["expires_seconds"].as_u64().unwrap() > 3000, "{after}");
+}
+
+fn protected(port: u16) -> String {
+    let key = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkw";
+    let clear = pcmu("127.0.0.1", port);
+    format!("{clear}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n")
+}
+
+fn dropped_for_a_ban(server: &Server) -> u64 {
+    let bearer = format!("Bearer {TOKEN}");
+    let text = server
+        .request("GET", "/metrics", &[("Authorization", &bearer)], "")
+        .body;
+    let line = "meet_sip_shielded_total{cause=\"banned\"} ";
+    let found = text.lines().find_map(|l| l.strip_prefix(line));
+    found.map_or(0, |rest| rest.parse().unwrap())
+}
+
+/// Sends until the server counts it as dropped for a ban; what comes back must not be an answer to it.
+fn must_be_dropped(server: &Server, phone: &Phone, text: &str) {
+    let before = dropped_for_a_ban(server);
+    let cseq = Sip(text.to_owned()).header("CSeq").unwrap().to_owned();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut buffer = [0; 65_536];
+    while dropped_for_a_ban(server) == before {
+        assert!(Instant::now() < deadline, "still answered: {text}");
+        phone.send(text);
+        if let Ok((length, _)) = phone.socket.recv_from(&mut buffer) {
+            let answer = Sip(String::from_utf8_lossy(&buffer[..length]).into_owned());
+            assert_ne!(answer.header("CSeq"), Some(cseq.as_str()), "{answer:?}");
+        }
+    }
+}
+
+/// A Call-ID is worth nothing before the password is right: who guesses under one is banned like anybody. It is not
+/// worth more when it is a call's: a new request under it is a new request. The call itself goes on from anywhere.
+#[test]
+fn no_call_id_hides_a_guesser() {
+    let data = tempfile::tempdir().unwrap();
+    add_user(data.path(), "ann", "secret");
+    let server = start_with(data.path(), "[protection]\nwrong_passwords = 3\n");
+    let uri = format!("sip:create@{}", server.sip);
+    let to = format!("<{uri}>");
+    let mut ann = Phone::new(server.sip, "ann");
+    let who = ("ann", "secret", "SHA-256");
+    let answer = ask(&ann, "INVITE", &uri, &to, 1, who, &protected(40_012));
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let room = answer.uri_of("Contact");
+    ann.send(&ann.request("ACK", &room, answer.header("To").unwrap(), 2, "", ""));
+
+    let mut mallory = Phone::new(server.sip, "mallory");
+    for guess in 0..4 {
+        let who = ("ann", "guess", "SHA-256");
+        let answer = ask(&mallory, "INVITE", &uri, &to, 1 + 2 * guess, who, "");
+        assert_eq!(answer.status(), 403, "{answer:?}");
+    }
+    must_be_dropped(
+        &server,
+        &mallory,
+        &mallory.request("INVITE", &uri, &to, 11, "", ""),
+    );
+    mallory.call_id.clone_from(&ann.call_id);
+    must_be_dropped(
+        &server,
+        &mallory,
+        &mallory.request("INVITE", &uri, &to, 13, "", ""),
+    );
+
+    // The ban is on her address too, and this port proved nothing: the call has moved there.
+    ann.socket = Phone::new(server.sip, "ann").socket;
+    assert_eq!(ann.bye(&answer, 3).status(), 200);
 }

@@ -14,6 +14,7 @@ mod support;
 use media::{Voice, share};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use support::{PATIENCE, Phone, Server, Sip, pcmu};
 
@@ -41,6 +42,22 @@ fn call(server: &Server) -> (Member, Member) {
     assert!(ann.voice.wait_tone(1000.0, true, HEARD), "ann hears bob");
     assert!(bob.voice.wait_tone(500.0, true, HEARD), "bob hears ann");
     (ann, bob)
+}
+
+fn with_config(data: &Path, text: &str) -> Server {
+    let file = data.join("server.toml");
+    std::fs::write(&file, text).unwrap();
+    let (file, folder) = (file.to_str().unwrap(), data.to_str().unwrap());
+    Server::start(&[
+        "--config",
+        file,
+        "--listen",
+        "127.0.0.1:0",
+        "--http",
+        "127.0.0.1:0",
+        "--data-dir",
+        folder,
+    ])
 }
 
 fn people(server: &Server) -> usize {
@@ -248,24 +265,55 @@ fn nothing_is_amplified() {
     assert!(answers(&socket).is_empty());
 }
 
+/// An ACK proves the address that invited, and no other: else any call of theirs would let somebody send as many
+/// requests as they like under another's address.
+#[test]
+fn an_ack_from_elsewhere_proves_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let server = with_config(
+        data.path(),
+        "lan = true\n[protection]\nstrangers_per_second = 2\n",
+    );
+    let uri = format!("sip:blue@{}", server.sip);
+    let mut served = Vec::new();
+    for (name, ip) in [("ann", "127.0.0.1"), ("mallory", "127.0.0.9")] {
+        let phone = Phone::new(server.sip, name);
+        let invite = phone.request("INVITE", &uri, &format!("<{uri}>"), 1, "", &pcmu("127.0.0.1", 9));
+        let answer = phone.ask(&invite);
+        assert_eq!(answer.status(), 200, "{answer:?}");
+        let (to, room) = (answer.header("To").unwrap(), answer.uri_of("Contact"));
+        let elsewhere = stranger(ip);
+        let acknowledger = if name == "ann" { &phone.socket } else { &elsewhere };
+        let ack = phone.request("ACK", &room, to, 1, "", "");
+        acknowledger.send_to(ack.as_bytes(), server.sip).unwrap();
+        assert_eq!(
+            phone.bye(&answer, 2).status(),
+            200,
+            "after which the ACK is there too"
+        );
+        // More than all strangers together may send now, or within the time that this takes.
+        for cseq in 10..60 {
+            let text = phone.request("OPTIONS", &uri, &format!("<{uri}>"), cseq, "", "");
+            let text = text.replace(&phone.call_id, "another");
+            acknowledger.send_to(text.as_bytes(), server.sip).unwrap();
+        }
+        served.push(
+            answers(acknowledger)
+                .iter()
+                .filter(|a| a.header("CSeq").unwrap().contains("OPTIONS"))
+                .count(),
+        );
+    }
+    assert_eq!(served[0], 50, "she proved her address");
+    assert!(served[1] < 25, "{served:?}: he sent as if he had proved it");
+}
+
 /// Idle connections and half messages hold no seat that a phone wants.
 #[test]
 fn held_connections_lock_nobody_out() {
     let data = tempfile::tempdir().unwrap();
-    let file = data.path().join("server.toml");
     let text = "lan = true\n[sip]\ntcp_connections = 20\ntcp_connections_per_address = 20\n";
-    std::fs::write(&file, text).unwrap();
-    let (file, folder) = (file.to_str().unwrap(), data.path().to_str().unwrap());
-    let server = Server::start(&[
-        "--config",
-        file,
-        "--listen",
-        "127.0.0.1:0",
-        "--http",
-        "127.0.0.1:0",
-        "--data-dir",
-        folder,
-    ]);
+    let server = with_config(data.path(), text);
     let mut held: Vec<TcpStream> = Vec::new();
     let phone = Phone::new(server.sip, "ann");
     for round in 0..60 {

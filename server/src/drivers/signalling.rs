@@ -27,8 +27,7 @@ use crate::shield::peek::{Look, look};
 use crate::store::{AccountRow, Store};
 use crate::telemetry::Metrics;
 use sip_proto::digest::{Algorithm, Ha1};
-use sip_proto::endpoint::{Endpoint, Event, Flow, Input, Output, SessionEvent, Transport};
-use sip_proto::message::Method;
+use sip_proto::endpoint::{Endpoint, Event, Flow, Input, Output, SessionEvent, SessionId, Transport};
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -115,6 +114,8 @@ pub struct Books {
     shards_busy: Vec<u64>,
     /// Where the datagram that is being worked on came from.
     sender: Option<SocketAddr>,
+    /// The shield judged it as something new before it was queued.
+    judged: bool,
     rooms_are_gone: bool,
 }
 
@@ -137,7 +138,7 @@ impl Signalling {
                 .min();
             tokio::select! {
                 Some(input) = self.internal.recv() => self.house(input),
-                Some(input) = self.of_calls.recv() => self.wire_input(input),
+                Some(input) = self.of_calls.recv() => self.call_input(input),
                 Some(input) = self.wire.recv() => {
                     self.measure_wait(&input);
                     self.wire_input(input);
@@ -186,7 +187,7 @@ impl Signalling {
                 return;
             };
             self.settle();
-            self.wire_input(input);
+            self.call_input(input);
         }
     }
 
@@ -237,12 +238,13 @@ impl Signalling {
         self.streams.close_stalled(self.endpoint.streams(), now);
     }
 
-    /// A new request on a stream counts like one in a datagram, which the shield saw before it was queued.
+    /// A new request on a stream, or under the Call-ID of a call, counts like one in a datagram that the shield saw as
+    /// something new before it was queued.
     fn is_too_much(&self, flow: &Flow, now: Instant) -> bool {
-        if flow.connection.is_none() {
+        if self.books.judged {
             return false;
         }
-        let verdict = self.shield.lock().stream_request(flow.remote, now);
+        let verdict = self.shield.lock().new_request(flow.remote, now);
         if let Verdict::Drop(cause) = verdict {
             self.metrics.shielded(cause);
         }
@@ -294,11 +296,7 @@ impl Signalling {
 
     fn room_output(&mut self, room: RoomId, output: FromRoom, now: Instant) {
         match output {
-            FromRoom::Sip(command) => {
-                if let Some(back) = command.execute(&mut self.endpoint, now) {
-                    self.focus.handle_input(back, now);
-                }
-            }
+            FromRoom::Sip(command) => self.execute(command, now),
             FromRoom::Report(report) => {
                 match &report {
                     RoomReport::People(count) => {
@@ -315,9 +313,16 @@ impl Signalling {
         }
     }
 
+    /// What the shield took for a message of a call.
+    fn call_input(&mut self, input: WireInput) {
+        self.wire_input(input);
+        self.books.judged = false;
+    }
+
     fn wire_input(&mut self, input: WireInput) {
         let now = Instant::now();
         self.books.sender = None;
+        self.books.judged = matches!(input, WireInput::Datagram { .. });
         match input {
             WireInput::Datagram { flow, bytes, .. } => {
                 self.books.sender = Some(flow.remote);
@@ -373,19 +378,46 @@ impl Signalling {
             Output::Close { connection } => self.streams.close(connection),
             Output::Event(Event::Arrival { flow, .. }) if self.is_too_much(&flow, now) => {}
             Output::Event(event) => {
-                let confirmed = matches!(
-                    event,
-                    Event::Session {
-                        event: SessionEvent::Confirmed { .. },
-                        ..
-                    }
-                );
-                // An ACK repeats the tag of our answer: whoever sends it has received that.
-                if let Some(sender) = self.books.sender.filter(|_| confirmed) {
-                    self.shield.lock().prove(sender, now);
+                if let Event::Session {
+                    session,
+                    event: SessionEvent::Confirmed { .. },
+                } = event
+                {
+                    self.acknowledged(session, now);
                 }
                 self.focus.handle_input(FocusInput::Sip(event), now);
             }
+        }
+    }
+
+    /// An ACK repeats the tag of our 2xx, which went where the INVITE came from: whoever sends it from there receives
+    /// what we send. From elsewhere it proves nothing: anybody may write another's address on the ACK of a call of theirs.
+    fn acknowledged(&self, session: SessionId, now: Instant) {
+        let invited = self.endpoint.invited_from(session);
+        if let Some(sender) = self.books.sender
+            && invited.is_some_and(|ip| ip.to_canonical() == sender.ip().to_canonical())
+        {
+            self.shield.lock().prove(sender, now);
+        }
+    }
+
+    /// What the focus or a room wants of the endpoint. Who is let in is a call from then on, and not before: a Call-ID
+    /// is worth nothing until the password is checked.
+    fn execute(&mut self, command: SipCommand, now: Instant) {
+        let admitted = match &command {
+            SipCommand::Ring { session, .. } | SipCommand::Accept { session, .. } => {
+                self.endpoint.call_id(*session)
+            }
+            SipCommand::AcceptSubscription { subscription, .. } => {
+                self.endpoint.subscription_call_id(*subscription)
+            }
+            _ => None,
+        };
+        if let Some(call_id) = admitted {
+            self.shield.lock().keep_call(call_id, now);
+        }
+        if let Some(back) = command.execute(&mut self.endpoint, now) {
+            self.focus.handle_input(back, now);
         }
     }
 
@@ -410,17 +442,7 @@ impl Signalling {
 
     fn focus_output(&mut self, output: FocusOutput, now: Instant) {
         match output {
-            FocusOutput::Sip(command) => {
-                if let SipCommand::TakeIn { request, .. } = &command
-                    && matches!(request.method, Method::Invite | Method::Subscribe)
-                    && let Ok(call_id) = request.headers.call_id()
-                {
-                    self.shield.lock().keep_call(call_id.as_str(), now);
-                }
-                if let Some(back) = command.execute(&mut self.endpoint, now) {
-                    self.focus.handle_input(back, now);
-                }
-            }
+            FocusOutput::Sip(command) => self.execute(command, now),
             FocusOutput::SpawnRoom(setup) => self.spawn_room(*setup, now),
             FocusOutput::ToRoom { room, input } => self.hand_to_room(room, *input, now),
             FocusOutput::CloseRoom { room } => {

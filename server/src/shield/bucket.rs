@@ -33,6 +33,13 @@ impl Bucket {
         self.tokens >= rate.1
     }
 
+    /// What is left.
+    pub(super) fn left(&self, rate: (f64, f64), now: Instant) -> f64 {
+        let mut copy = *self;
+        copy.fill(rate, now);
+        copy.tokens
+    }
+
     fn fill(&mut self, (rate, burst): (f64, f64), now: Instant) {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + passed * rate).min(burst);

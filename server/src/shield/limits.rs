@@ -3,11 +3,16 @@
 use std::time::Duration;
 
 /// Addresses watched at a time, about 100 bytes each: 2 MB. When all are busy a further one is counted among the
-/// strangers only.
+/// strangers only, unless it gave a wrong password: then the one with the fewest faults makes room.
 pub const MAX_SOURCES: usize = 16_384;
 
-/// Addresses with ports that proved themselves, about 60 bytes each: 4 MB. More are treated as strangers.
+/// Addresses with ports that proved themselves, about 250 bytes each with their places in the order: 16 MB. With more
+/// the oldest proof is forgotten.
 pub const MAX_PROVEN: usize = 65_536;
+
+/// Of these so many of one address (IPv6: /64): a whole office behind one router fits in, and one host that proves its
+/// ports one by one takes no place of others. With more its own oldest proof is forgotten.
+pub const MAX_PROVEN_PER_SOURCE: usize = 4_096;
 
 /// Calls whose messages go first, about 50 bytes each: 3 MB. More go with the new requests.
 pub const MAX_CALLS: usize = 65_536;

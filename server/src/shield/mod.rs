@@ -3,24 +3,29 @@
 //! It sees every datagram before it is queued, so that a flood costs a glance each and neither memory nor the place
 //! of others in the queue. What it lets through is one of two classes:
 //!
-//! - messages **of a call** that is up, known by its Call-ID, which only its two ends know: never banned, limited for
-//!   each call by itself, and queued apart, before everything else. A false source address changes nothing there.
+//! - messages **of a call** that was admitted, known by its Call-ID, which only its two ends know: never banned,
+//!   limited for each call by itself, and queued apart, before everything else. A false source address changes nothing
+//!   there. What turns out to be a new request all the same is judged as one when it has been parsed.
 //! - **new** requests: limited for each address (IPv6: /64), and for all strangers together. Who gave a right password
-//!   or holds a confirmed call is no stranger for an hour, and has a limit of its own address and port.
+//!   or acknowledged a call is no stranger for two hours, and has a limit of its own address and port.
 //!
 //! Addresses are banned for wrong passwords only, because these prove who did it: a challenge reached the address. Over
-//! UDP anybody can write any address into a packet, so nothing else that comes in one brings a ban on anybody. A ban stops new requests and new connections; calls that
-//! are up go on. Deliberately absent: the load of the server (`focus`), and in-dialog authentication.
+//! UDP anybody can write any address into a packet, so nothing else that comes in one brings a ban on anybody. A ban
+//! stops new requests and new connections; calls that are up go on. Deliberately absent: the load of the server (`focus`), and in-dialog authentication.
 
 mod bucket;
 pub mod limits;
 mod network;
 pub mod peek;
+mod proven;
+mod sources;
 
 pub use network::{Network, NetworkError, Source};
 
 use bucket::Bucket;
 use peek::Look;
+use proven::Proven;
+use sources::Sources;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
@@ -69,15 +74,6 @@ pub enum Cause {
     Banned,
 }
 
-/// What an address is remembered for.
-#[derive(Debug, Clone, Copy)]
-struct Watched {
-    requests: Bucket,
-    connections: Bucket,
-    faults: Bucket,
-    banned_until: Option<Instant>,
-}
-
 /// An allowance with an end.
 #[derive(Debug, Clone, Copy)]
 struct Pass {
@@ -91,8 +87,8 @@ pub struct Shield {
     settings: ShieldSettings,
     /// By a keyed hash of the Call-ID: nobody can aim at another's place.
     calls: HashMap<u64, Pass>,
-    proven: HashMap<SocketAddr, Pass>,
-    sources: HashMap<Source, Watched>,
+    proven: Proven,
+    sources: Sources,
     strangers: Bucket,
     hasher: RandomState,
     swept: Instant,
@@ -105,10 +101,10 @@ impl Shield {
     pub fn new(settings: ShieldSettings, now: Instant) -> Self {
         let strangers = Bucket::full(strangers_rate(&settings).1, now);
         Self {
+            sources: Sources::new(&settings),
             settings,
             calls: HashMap::new(),
-            proven: HashMap::new(),
-            sources: HashMap::new(),
+            proven: Proven::default(),
             strangers,
             hasher: RandomState::new(),
             swept: now,
@@ -135,12 +131,35 @@ impl Shield {
                 };
             }
         }
-        self.newcomer(from, now)
+        self.new_request(from, now)
     }
 
-    /// Judges a new request that came on a stream; what a stream carries is not seen before it is parsed.
-    pub fn stream_request(&mut self, from: SocketAddr, now: Instant) -> Verdict {
-        self.newcomer(from, now)
+    /// Judges a new request that was not judged as one before it was parsed: what a stream carries is not seen there,
+    /// and what came under the Call-ID of a call may yet be something new.
+    pub fn new_request(&mut self, from: SocketAddr, now: Instant) -> Verdict {
+        if self.is_trusted(from.ip()) {
+            return Verdict::New;
+        }
+        if let Some(pass) = self.proven.get_mut(&from, now) {
+            return if pass.bucket.take(limits::PROVEN_RATE, now) {
+                Verdict::New
+            } else {
+                Verdict::Drop(Cause::Rate)
+            };
+        }
+        let source = Source::of(from.ip());
+        let known = self.sources.request(source, now);
+        if let Some(Err(cause)) = known {
+            return Verdict::Drop(cause);
+        }
+        // Before anything is kept of an address that may be false: a flood with made-up ones fills no table.
+        if !self.strangers.take(strangers_rate(&self.settings), now) {
+            return Verdict::Drop(Cause::Flood);
+        }
+        if known.is_none() {
+            self.sources.begin(source, now);
+        }
+        Verdict::New
     }
 
     /// Judges a connection that an address opens.
@@ -148,31 +167,19 @@ impl Shield {
         if self.is_trusted(from) {
             return Ok(());
         }
-        let Some(watched) = self.watch(Source::of(from), now) else {
-            return Ok(());
-        };
-        if watched.is_banned(now) {
-            Err(Cause::Banned)
-        } else if watched.connections.take(limits::CONNECTION_RATE, now) {
-            Ok(())
-        } else {
-            Err(Cause::Rate)
-        }
+        self.sources.connection(Source::of(from), now)
     }
 
-    /// A call is being set up or is up: its messages go first from now on. `true`: it was not known.
-    pub fn keep_call(&mut self, call_id: &str, now: Instant) -> bool {
+    /// A call that was admitted rings or is up: its messages go first from now on.
+    pub fn keep_call(&mut self, call_id: &str, now: Instant) {
         let until = now + limits::CALL_LINGER;
         let key = self.hasher.hash_one(call_id.as_bytes());
         if let Some(call) = self.calls.get_mut(&key) {
             call.until = until;
-            return false;
-        }
-        if self.calls.len() < limits::MAX_CALLS {
+        } else if self.calls.len() < limits::MAX_CALLS {
             let bucket = Bucket::full(limits::CALL_RATE.1, now);
             self.calls.insert(key, Pass { bucket, until });
         }
-        true
     }
 
     /// Whether a message with this Call-ID belongs to a call that is known.
@@ -185,31 +192,19 @@ impl Shield {
     /// This address and port received something that was sent there: it gave a right password for our nonce, or
     /// acknowledged our answer.
     pub fn prove(&mut self, address: SocketAddr, now: Instant) {
-        let until = now + limits::PROOF;
-        if let Some(pass) = self.proven.get_mut(&address) {
-            pass.until = until;
-        } else if self.proven.len() < limits::MAX_PROVEN {
-            let bucket = Bucket::full(limits::PROVEN_RATE.1, now);
-            self.proven.insert(address, Pass { bucket, until });
-        }
+        self.proven.add(address, now);
     }
 
     /// A wrong password, from an address that is proved to be the sender's.
     pub fn blame(&mut self, address: SocketAddr, now: Instant) {
-        self.proven.remove(&address);
+        self.proven.remove(address);
         if self.settings.ban.is_zero() || self.is_trusted(address.ip()) {
             return;
         }
-        let (rates, ban) = (self.rates(), self.settings.ban);
-        let source = Source::of(address.ip());
-        let Some(watched) = self.watch(source, now) else {
-            return;
-        };
-        if watched.faults.take(rates.faults, now) || watched.is_banned(now) {
+        let (source, ban) = (Source::of(address.ip()), self.settings.ban);
+        if !self.sources.fault(source, now + ban, now) {
             return;
         }
-        watched.banned_until = Some(now + ban);
-        watched.faults = Bucket::full(rates.faults.1, now);
         self.bans += 1;
         self.banned += 1;
         tracing::warn!(%source, seconds = ban.as_secs(), "banned: too many wrong passwords; calls go on");
@@ -222,14 +217,9 @@ impl Shield {
         }
         self.swept = now;
         self.calls.retain(|_, call| call.until > now);
-        self.proven.retain(|_, pass| pass.until > now);
-        let rates = self.rates();
-        self.sources.retain(|_, watched| !watched.is_idle(&rates, now));
-        self.banned = self
-            .sources
-            .values()
-            .filter(|watched| watched.is_banned(now))
-            .count();
+        self.proven.expire(now);
+        self.sources.expire(now);
+        self.banned = self.sources.banned(now);
     }
 
     /// Bans so far.
@@ -247,83 +237,11 @@ impl Shield {
         (self.calls.len(), self.proven.len(), self.sources.len())
     }
 
-    fn newcomer(&mut self, from: SocketAddr, now: Instant) -> Verdict {
-        if self.is_trusted(from.ip()) {
-            return Verdict::New;
-        }
-        let source = Source::of(from.ip());
-        if let Some(pass) = self.proven.get_mut(&from).filter(|pass| pass.until > now) {
-            return if pass.bucket.take(limits::PROVEN_RATE, now) {
-                Verdict::New
-            } else {
-                Verdict::Drop(Cause::Rate)
-            };
-        }
-        let rates = self.rates();
-        if let Some(watched) = self.watch(source, now) {
-            if watched.is_banned(now) {
-                return Verdict::Drop(Cause::Banned);
-            }
-            if !watched.requests.take(rates.requests, now) {
-                return Verdict::Drop(Cause::Rate);
-            }
-        }
-        if self.strangers.take(strangers_rate(&self.settings), now) {
-            Verdict::New
-        } else {
-            Verdict::Drop(Cause::Flood)
-        }
-    }
-
-    /// The entry of a source; `None` while the table is full of busy ones.
-    fn watch(&mut self, source: Source, now: Instant) -> Option<&mut Watched> {
-        if self.sources.len() >= limits::MAX_SOURCES && !self.sources.contains_key(&source) {
-            return None;
-        }
-        let rates = self.rates();
-        Some(self.sources.entry(source).or_insert_with(|| Watched {
-            requests: Bucket::full(rates.requests.1, now),
-            connections: Bucket::full(limits::CONNECTION_RATE.1, now),
-            faults: Bucket::full(rates.faults.1, now),
-            banned_until: None,
-        }))
-    }
-
     fn is_trusted(&self, address: IpAddr) -> bool {
         self.settings
             .trusted
             .iter()
             .any(|network| network.contains(address))
-    }
-
-    fn rates(&self) -> Rates {
-        let faults = f64::from(self.settings.wrong_passwords);
-        Rates {
-            requests: (
-                f64::from(self.settings.requests_per_second),
-                f64::from(self.settings.requests_at_once),
-            ),
-            faults: (faults / limits::FAULT_WINDOW.as_secs_f64(), faults),
-        }
-    }
-}
-
-/// Rate and burst of what is counted for an address.
-struct Rates {
-    requests: (f64, f64),
-    faults: (f64, f64),
-}
-
-impl Watched {
-    fn is_banned(&self, now: Instant) -> bool {
-        self.banned_until.is_some_and(|until| until > now)
-    }
-
-    fn is_idle(&mut self, rates: &Rates, now: Instant) -> bool {
-        !self.is_banned(now)
-            && self.requests.is_full(rates.requests, now)
-            && self.connections.is_full(limits::CONNECTION_RATE, now)
-            && self.faults.is_full(rates.faults, now)
     }
 }
 

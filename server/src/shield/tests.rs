@@ -188,13 +188,61 @@ fn a_false_address_brings_nobody_a_ban() {
     );
 }
 
+/// What a false address may cost others is a share of the strangers' limit, never a place in the table.
 #[test]
-fn the_tables_are_bounded() {
+fn false_addresses_push_nobody_out() {
     let mut case = Case::new();
+    for _ in 0..6 {
+        case.blame("192.0.2.1:5060");
+    }
     for n in 0..100_000_u32 {
         let address = SocketAddr::new(IpAddr::V4((0x4000_0000 + n).into()), 5060);
         case.shield.datagram(address, INVITE, case.now);
+    }
+    let (_, _, sources) = case.shield.entries();
+    assert!(sources <= 201, "{sources}: what the strangers' limit let through");
+    assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::Drop(Cause::Banned));
+    for _ in 0..6 {
+        case.blame("192.0.2.2:5060");
+    }
+    assert_eq!(case.send("192.0.2.2:5060", INVITE), Verdict::Drop(Cause::Banned));
+}
+
+/// A table full of addresses that were wrong once: who guesses is banned, and who was banned stays so.
+#[test]
+fn a_full_table_bans_on() {
+    let mut case = Case::new();
+    for _ in 0..6 {
+        case.blame("192.0.2.1:5060");
+    }
+    let full = u32::try_from(limits::MAX_SOURCES).unwrap();
+    for n in 0..full + 100 {
+        let address = SocketAddr::new(IpAddr::V4((0x4000_0000 + n).into()), 5060);
         case.shield.blame(address, case.now);
+    }
+    assert_eq!(case.shield.entries().2, limits::MAX_SOURCES);
+    for _ in 0..6 {
+        case.blame("192.0.2.2:5060");
+    }
+    for banned in ["192.0.2.1:5060", "192.0.2.2:5060"] {
+        assert_eq!(
+            case.send(banned, INVITE),
+            Verdict::Drop(Cause::Banned),
+            "{banned}"
+        );
+    }
+    assert_eq!(case.shield.entries().2, limits::MAX_SOURCES);
+}
+
+#[test]
+fn the_tables_are_bounded() {
+    let mut case = Case::new();
+    for n in 0..70_000_u32 {
+        let address = SocketAddr::new(IpAddr::V4((0x4000_0000 + n).into()), 5060);
+        case.shield.datagram(address, INVITE, case.now);
+        if n < 16_500 {
+            case.shield.blame(address, case.now);
+        }
         case.shield.prove(address, case.now);
         case.shield.keep_call(&n.to_string(), case.now);
     }

@@ -35,10 +35,11 @@ pub use types::{
 };
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::time::Instant;
 
 use crate::usage::session::Session;
-use crate::usage::subscribe::Subscription;
+use crate::usage::subscribe::{Side, Subscription};
 use stack::{Stack, WakeUsage};
 
 /// A user agent's whole signalling. See the module's description.
@@ -114,6 +115,24 @@ impl Endpoint {
     /// The Call-IDs of all dialogs, early and confirmed ones; one for each dialog.
     pub fn call_ids(&self) -> impl Iterator<Item = &str> {
         self.stack.dialogs.keys().map(|dialog| dialog.call_id.as_str())
+    }
+
+    /// The Call-ID of a session; none while an INVITE of ours is unanswered.
+    pub fn call_id(&self, session: SessionId) -> Option<&str> {
+        self.sessions.get(&session)?.call_id()
+    }
+
+    /// The Call-ID of a subscription of the peer.
+    pub fn subscription_call_id(&self, subscription: SubscriptionId) -> Option<&str> {
+        match &self.subscriptions.get(&subscription)?.side {
+            Side::Notifier(notifier) => Some(notifier.call_id()),
+            Side::Subscriber(_) => None,
+        }
+    }
+
+    /// Where the INVITE of a call of the peer came from.
+    pub fn invited_from(&self, session: SessionId) -> Option<IpAddr> {
+        self.sessions.get(&session)?.peer
     }
 
     /// All open streams, for a driver that closes those on which a message stays unfinished.

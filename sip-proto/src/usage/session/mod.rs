@@ -83,6 +83,16 @@ impl Session {
         matches!(self.phase, Phase::Established(_))
     }
 
+    /// The Call-ID, once there is one dialog only.
+    pub(crate) fn call_id(&self) -> Option<&str> {
+        let dialog = match &self.phase {
+            Phase::Incoming(incoming) => &incoming.dialog,
+            Phase::Established(established) | Phase::Ending(established, _) => &established.dialog,
+            Phase::Calling(_) | Phase::Over => return None,
+        };
+        Some(&dialog.id().call_id)
+    }
+
     /// Whether offers of ours still mean something.
     pub(crate) fn takes_offers(&self) -> bool {
         !matches!(self.phase, Phase::Ending(..) | Phase::Over)

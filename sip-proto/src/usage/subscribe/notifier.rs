@@ -102,6 +102,11 @@ impl Notifier {
         self.within
     }
 
+    /// The Call-ID of its dialog.
+    pub(crate) fn call_id(&self) -> &str {
+        &self.dialog.id().call_id
+    }
+
     /// Whether a SUBSCRIBE in the dialog means this subscription: its whole Event, id included (RFC 6665 §8.2.1).
     pub(crate) fn is_for(&self, event: &str) -> bool {
         self.event == event
