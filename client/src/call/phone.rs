@@ -328,6 +328,7 @@ impl Phone {
                 endpoint::Output::Event(event) => self.on_event(event, now),
             }
         }
+        self.settle_hold();
     }
 
     fn on_event(&mut self, event: Event, now: Instant) {

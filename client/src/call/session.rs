@@ -19,7 +19,7 @@ use std::time::Instant;
 use sip_proto::endpoint::{Body, ServerTx, SessionEvent, SessionId, TerminatedBy};
 use sip_proto::headers::{NameAddr, Reason};
 use sip_proto::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
-use sip_proto::sdp::offer_answer::{LocalMedia, Negotiated, OfferAnswer, Refusal, SrtpPolicy};
+use sip_proto::sdp::offer_answer::{AnswerError, LocalMedia, Negotiated, OfferAnswer, Refusal, SrtpPolicy};
 use sip_proto::sdp::{self, Direction};
 use sip_proto::uri::Uri;
 
@@ -354,24 +354,27 @@ impl Phone {
             }
             SessionEvent::ReOffer { request } => self.on_reoffer(&request, now),
             SessionEvent::ReOfferAcked { body, .. } => {
-                if !self.take_answer(&body, now) {
+                if body.is_empty() || !self.take_answer(&body, now) {
                     tracing::warn!("the peer's answer does not fit; the call stays as it was");
                     // Or every later offer would be a glare.
                     if let Some(call) = &mut self.call {
                         call.negotiation.rollback();
                     }
                 }
+                self.after_peers_exchange(now);
             }
             SessionEvent::ReAnswered { response } => self.on_reanswered(&response, now),
-            SessionEvent::ReRejected { response } => self.on_rerejected(&response),
+            SessionEvent::ReRejected { response } => self.on_rerejected(response.status),
+            SessionEvent::ReUnanswered => self.on_rerejected(StatusCode::REQUEST_TIMEOUT),
             SessionEvent::Request { tx, request } => self.on_request_in_call(tx, &request, now),
             SessionEvent::ReOfferCancelled => {
                 if let Some(call) = &mut self.call {
                     call.negotiation.rollback();
                 }
+                self.after_peers_exchange(now);
             }
             SessionEvent::ProvisionalAcked { body, .. } => self.on_prack(&body, now),
-            SessionEvent::Refreshed { .. } => {}
+            SessionEvent::Refreshed { response } => self.on_refreshed(&response.body),
             SessionEvent::Cancelled => self.end(
                 EndReason::Peer {
                     text: None,
@@ -482,6 +485,7 @@ impl Phone {
     fn on_reoffer(&mut self, request: &Request, now: Instant) {
         let Some(call) = &mut self.call else { return };
         let session = call.session;
+        call.own.peer_offers();
         if request.body.is_empty() {
             // RFC 3264 §8, RFC 6337 §3.2: an offer that lists everything, as if it were the first.
             match call.negotiation.create_offer(&call.media) {
@@ -495,6 +499,7 @@ impl Phone {
                         "refuse",
                         self.endpoint.refuse(session, status, Headers::new(), now),
                     );
+                    self.after_peers_exchange(now);
                 }
             }
             return;
@@ -515,12 +520,23 @@ impl Phone {
                     Some(call) if ringing => call.agreed = Some(negotiated),
                     _ => self.media(negotiated),
                 }
-                self.offer_again(now);
             }
             Err(refusal) => {
                 let (status, headers) = refused(&refusal);
                 log_misuse("refuse", self.endpoint.refuse(session, status, headers, now));
             }
+        }
+        self.after_peers_exchange(now);
+    }
+
+    /// The session was refreshed with the description that holds; the answer may be another than before.
+    fn on_refreshed(&mut self, body: &[u8]) {
+        let Some(call) = &mut self.call else { return };
+        let answer = sdp::parse(body).map_err(AnswerError::Unreadable);
+        match answer.and_then(|answer| call.negotiation.receive_refreshed(answer)) {
+            Ok(negotiated) if negotiated.changed => self.media(negotiated),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "the answer to a refresh; the call stays as it was"),
         }
     }
 

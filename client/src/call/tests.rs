@@ -148,6 +148,43 @@ impl Pair {
         self.heard.iter().any(wanted)
     }
 
+    /// A request of the server's in the standing call that its endpoint would not send.
+    fn by_hand(&mut self, method: &str, body: &str) {
+        let acks = self.wire.iter().rev().find(|message| message.starts_with("ACK "));
+        let ack = acks.expect("the call stands");
+        let line = |name: &str| {
+            let lines = ack.lines().find(|line| line.starts_with(name));
+            lines.expect(name).split_once(": ").unwrap().1.to_owned()
+        };
+        let (server, phone, call_id) = (line("To:"), line("From:"), line("Call-ID:"));
+        let text = format!(
+            "{method} sip:ada@192.0.2.1 SIP/2.0\r\nVia: SIP/2.0/UDP {SERVER};branch=z9hG4bKhand{method}\r\n\
+             From: {server}\r\nTo: {phone}\r\nCall-ID: {call_id}\r\nCSeq: 2000000000 {method}\r\n\
+             Contact: <sip:{SERVER}>\r\nMax-Forwards: 70\r\nContent-Type: application/sdp\r\n\
+             Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let flow = Flow::udp(PHONE.parse().unwrap(), SERVER.parse().unwrap());
+        let bytes = text.as_bytes();
+        self.phone.handle_input(Input::Datagram { flow, bytes }, self.now);
+        self.settle();
+    }
+
+    /// The description in the phone's last 200.
+    fn last_answer(&self) -> String {
+        let answers = self
+            .wire
+            .iter()
+            .rev()
+            .find(|message| message.starts_with("SIP/2.0 200"));
+        answers
+            .expect("a 200")
+            .split_once("\r\n\r\n")
+            .unwrap()
+            .1
+            .to_owned()
+    }
+
     fn ended(&self) -> Option<&EndReason> {
         self.heard.iter().find_map(|event| match event {
             PhoneEvent::Ended(reason) => Some(reason),

@@ -7,7 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use sip_proto::endpoint::Body;
-use sip_proto::message::{Request, StatusCode};
+use sip_proto::message::{HeaderName, Request, StatusCode};
 use sip_proto::sdp;
 use sip_proto::sdp::offer_answer::{
     AnswerError, AudioFormat, LocalExtras, LocalMedia, Negotiated, NegotiatedAudio, OfferAnswer, OfferError,
@@ -27,6 +27,7 @@ pub struct Negotiation {
     srtp: SrtpPolicy,
     offer_waits: bool,
     answer_awaited: bool,
+    may_ring: bool,
 }
 
 /// What a re-INVITE or UPDATE comes to.
@@ -56,6 +57,7 @@ impl Negotiation {
             srtp: settings.srtp,
             offer_waits: false,
             answer_awaited: false,
+            may_ring: !request.body.is_empty() || !request.headers.has_token(&HeaderName::Require, "100rel"),
         };
         body::check_accept(&request.headers)?;
         if let SessionBody::Sdp(offer) = body::session_body(request)? {
@@ -82,6 +84,13 @@ impl Negotiation {
     /// Whether the peer's offer waits for [`Self::answer`]; otherwise we must [`Self::offer`].
     pub const fn has_offer(&self) -> bool {
         self.offer_waits
+    }
+
+    /// Whether a 180 without a description may go out. RFC 3262 §5: a caller that makes no offer and requires
+    /// reliable responses is to find ours in the first of them; it is answered at once instead, for our offer needs the
+    /// sockets, and rings only for show.
+    pub const fn may_ring(&self) -> bool {
+        self.may_ring
     }
 
     /// Whether the ACK must bring the answer to our offer.
@@ -133,6 +142,20 @@ impl Negotiation {
                 Err(AnswerError::Unreadable(error))
             }
         }
+    }
+
+    /// Takes the answer to a refresh of the session, which repeated our last description.
+    ///
+    /// # Errors
+    /// It does not fit; what held before holds on.
+    pub fn refreshed(
+        &mut self,
+        content_type: Option<&str>,
+        bytes: &[u8],
+    ) -> Result<Box<Negotiated>, AnswerError> {
+        let answer = body::find_sdp(content_type.unwrap_or(body::SDP), bytes).unwrap_or_default();
+        let answer = sdp::parse(answer).map_err(AnswerError::Unreadable)?;
+        self.machine.receive_refreshed(answer).map(Box::new)
     }
 
     /// Answers a re-INVITE or UPDATE in place.

@@ -56,7 +56,7 @@ fn challenge_of(house: &mut House, request: &Request) -> Headers {
 }
 
 fn with_answer(request: &Request, challenge: &Headers, user: &str, password: &str) -> Request {
-    let chosen = strongest(challenge, &HeaderName::WwwAuthenticate).expect("a challenge");
+    let chosen = strongest(challenge, &HeaderName::WwwAuthenticate).remove(0);
     let credentials = Credentials {
         realm: None,
         user: user.into(),

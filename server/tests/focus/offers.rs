@@ -4,7 +4,7 @@ use meet_server::focus::io::FocusInput;
 use meet_server::focus::room_io::{MediaCommand, RoomInput};
 use mixer::Direction;
 use sip_proto::endpoint::{SessionEvent, SessionId};
-use sip_proto::message::{HeaderName, Request};
+use sip_proto::message::{HeaderName, Request, Response, StatusCode};
 
 use crate::house::{House, OFFER, flow, request};
 use meet_server::focus::command::SipCommand;
@@ -153,6 +153,58 @@ fn a_refresh_without_change_does_not_touch_the_media() {
     reoffer(&mut house, call, OFFER);
     answered(&mut house, call);
     assert!(house.media.is_empty(), "{:?}", house.media);
+}
+
+/// The server refreshes by re-INVITE with what it said last (RFC 4028 §7.4); the phone may answer from elsewhere.
+#[test]
+fn the_answer_to_a_refresh_moves_the_media() {
+    let mut house = House::lan();
+    let call = house.join(BLUE, "Ann");
+    house.media.clear();
+    let codecs = "96 0 101\r\na=rtpmap:96 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n";
+    for (port, moved) in [(40_000, 0), (40_100, 1), (40_100, 0)] {
+        let body = format!(
+            "v=0\r\no=- 1 2 IN IP4 192.168.1.9\r\ns=-\r\nc=IN IP4 192.168.1.9\r\nt=0 0\r\nm=audio {port} RTP/AVP {codecs}"
+        );
+        let refresh = request("INVITE", BLUE, "<sip:ann@h>", &[], "");
+        let mut response = Response::to(&refresh, StatusCode::OK);
+        response.headers.set(HeaderName::ContentType, "application/sdp");
+        response.body = body.into_bytes();
+        house.session(call, SessionEvent::Refreshed { response });
+        let updates: Vec<_> = house.media.drain(..).collect();
+        assert_eq!(updates.len(), moved, "{updates:?}");
+        for (_, update) in updates {
+            let MediaCommand::Update { update, .. } = update else {
+                panic!("{update:?}")
+            };
+            assert_eq!(update.remote_rtp, Some("192.168.1.9:40100".parse().unwrap()));
+        }
+    }
+}
+
+/// RFC 3262 §5: a first reliable answer to an INVITE without an offer carries one; a 180 without is not sent.
+#[test]
+fn a_caller_that_wants_our_offer_reliably_gets_it_at_once() {
+    let mut settings = crate::house::lan();
+    settings.room.ring = std::time::Duration::from_secs(3);
+    for (require, body, rings) in [
+        ("100rel", "", false),
+        ("100rel", OFFER, true),
+        ("timer", "", true),
+    ] {
+        let mut house = House::new(settings.clone());
+        let lines = [
+            format!("Require: {require}"),
+            "Content-Type: application/sdp".to_owned(),
+        ];
+        let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        let call = house.invite_as(request("INVITE", BLUE, "<sip:ann@h>", &lines, body), flow());
+        let rung = house.take(|c| matches!(c, SipCommand::Ring { .. }));
+        assert_eq!(rung.is_some(), rings, "{require} {body}");
+        if !rings {
+            assert!(house.accepted(call).1.contains("m=audio"));
+        }
+    }
 }
 
 #[test]

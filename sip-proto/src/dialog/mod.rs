@@ -273,6 +273,16 @@ impl Dialog {
         next
     }
 
+    /// The last own CSeq number.
+    pub(crate) fn last_cseq(&self) -> u32 {
+        self.numbers.local.load(Ordering::Relaxed)
+    }
+
+    /// Our requests so far came to this CSeq number: the next one is greater (§12.2.1.1).
+    pub(crate) fn go_on_after(&mut self, cseq: u32) {
+        self.numbers.local.fetch_max(cseq, Ordering::Relaxed);
+    }
+
     /// A request within the dialog with the next CSeq number (§12.2.1.1).
     pub fn request(&mut self, method: Method) -> Request {
         let cseq = self.next_cseq();

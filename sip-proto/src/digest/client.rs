@@ -32,15 +32,20 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// The strongest challenge that we can answer, of those in a 401 or 407 (RFC 8760 §2.4 gives the
-/// server's order of preference; a man in the middle can reorder, so strength decides here).
-pub fn strongest(headers: &Headers, name: &HeaderName) -> Option<Challenge> {
+/// The strongest challenge of each realm that we can answer, of those in a 401 or 407 (RFC 8760 §2.4 gives the
+/// server's order of preference; a man in the middle can reorder, so strength decides here). There are several realms
+/// where a request was forked (RFC 3261 §22.3).
+pub fn strongest(headers: &Headers, name: &HeaderName) -> Vec<Challenge> {
     let answerable = |challenge: &Challenge| challenge.qop.is_empty() || quality(challenge).is_some();
-    headers
-        .readable::<Challenge>(name)
-        .into_iter()
-        .filter(answerable)
-        .min_by_key(|challenge| std::cmp::Reverse(strength(challenge.algorithm)))
+    let mut chosen: Vec<Challenge> = Vec::new();
+    for challenge in headers.readable::<Challenge>(name).into_iter().filter(answerable) {
+        match chosen.iter_mut().find(|known| known.realm == challenge.realm) {
+            Some(known) if strength(challenge.algorithm) > strength(known.algorithm) => *known = challenge,
+            Some(_) => {}
+            None => chosen.push(challenge),
+        }
+    }
+    chosen
 }
 
 fn strength(algorithm: Algorithm) -> u8 {
@@ -145,14 +150,18 @@ impl Client {
             (HeaderName::ProxyAuthenticate, HeaderName::ProxyAuthorization),
         ];
         for (asked, answer) in names {
-            let Some(challenge) = strongest(headers, &asked) else {
+            let fits = |challenge: &Challenge| {
+                self.credentials.fits(&challenge.realm) && (!sent_credentials || challenge.stale)
+            };
+            let Some(challenge) = strongest(headers, &asked).into_iter().find(fits) else {
                 continue;
             };
-            if !self.credentials.fits(&challenge.realm) || (sent_credentials && !challenge.stale) {
-                continue;
+            // RFC 7616 §3.4: no count comes twice, though the server gives the same nonce again.
+            let known = self.challenge.as_ref();
+            if known.is_none_or(|(_, known)| known.nonce != challenge.nonce) {
+                self.used = 0;
             }
             self.challenge = Some((answer, challenge));
-            self.used = 0;
             return true;
         }
         false
@@ -186,7 +195,7 @@ mod tests {
 
     fn challenge(algorithm: &str, stale: bool) -> String {
         format!(
-            "Digest realm=\"r\", nonce=\"n-{algorithm}\", stale={stale}, algorithm={algorithm}, qop=\"auth\""
+            "Digest realm=\"r\", nonce=\"n-{algorithm}-{stale}\", stale={stale}, algorithm={algorithm}, qop=\"auth\""
         )
     }
 
@@ -205,9 +214,17 @@ mod tests {
             headers.push(HeaderName::WwwAuthenticate, challenge(algorithm, false));
         }
         headers.push(HeaderName::WwwAuthenticate, "Bearer realm=\"r\"");
-        let chosen = strongest(&headers, &HeaderName::WwwAuthenticate).unwrap();
-        assert_eq!(chosen.algorithm, Algorithm::Sha512_256);
-        assert_eq!(strongest(&headers, &HeaderName::ProxyAuthenticate), None);
+        headers.push(
+            HeaderName::WwwAuthenticate,
+            challenge("MD5", false).replace("\"r\"", "\"other\""),
+        );
+        let chosen = strongest(&headers, &HeaderName::WwwAuthenticate);
+        let found: Vec<_> = chosen
+            .iter()
+            .map(|one| (one.realm.as_str(), one.algorithm))
+            .collect();
+        assert_eq!(found, [("r", Algorithm::Sha512_256), ("other", Algorithm::Md5)]);
+        assert!(strongest(&headers, &HeaderName::ProxyAuthenticate).is_empty());
     }
 
     #[test]
@@ -228,6 +245,12 @@ mod tests {
         assert_eq!(
             client.answer(&Method::Register, &uri, &mut ids).unwrap().1.nc,
             Some(1)
+        );
+        // The same nonce once more: its count goes on.
+        assert!(client.challenged(&headers, true));
+        assert_eq!(
+            client.answer(&Method::Register, &uri, &mut ids).unwrap().1.nc,
+            Some(2)
         );
     }
 

@@ -5,8 +5,8 @@ use std::time::Instant;
 use super::Endpoint;
 use super::limits::MAX_CHALLENGES;
 use super::stack::{ClientUse, Purpose, Stack};
-use crate::digest::{authorize_body, strongest};
-use crate::headers::Authorization;
+use super::wallet;
+use crate::digest::strongest;
 use crate::message::{HeaderName, Request, Response};
 use crate::transaction::layer::Delivered;
 use crate::usage::subscribe::Side;
@@ -53,7 +53,7 @@ impl Endpoint {
         );
         match purpose {
             Purpose::Invite(session) => {
-                self.with_session(session, |session, _| session.invite_resent(id));
+                self.with_session(session, |session, stack| session.invite_resent(id, stack));
             }
             Purpose::Offer(session) => {
                 self.with_session(session, |session, _| session.offer_resent(delivered.id, id));
@@ -100,8 +100,9 @@ impl Endpoint {
     }
 }
 
-/// The request with an answer to each challenge that we have credentials for; none when there is nothing to add,
-/// or when our answer was refused before and the nonce was not merely too old.
+/// The request with an answer to each challenge that we have credentials for, of whatever realms (RFC 3261 §22.3), and
+/// with those to earlier challenges under a new count; none when there is nothing to add, or when an answer of ours was
+/// refused before and the nonce was not merely too old.
 fn with_credentials(
     stack: &mut Stack,
     request: &Request,
@@ -109,29 +110,30 @@ fn with_credentials(
     attempts: u8,
 ) -> Option<Request> {
     let mut retry = request.clone();
+    let call_id = request.headers.get(&HeaderName::CallId).unwrap_or("");
     let mut answered = false;
     for (asked, answer) in [
         (HeaderName::WwwAuthenticate, HeaderName::Authorization),
         (HeaderName::ProxyAuthenticate, HeaderName::ProxyAuthorization),
     ] {
-        let Some(challenge) = strongest(&response.headers, &asked) else {
-            continue;
-        };
-        let sent = request.headers.readable::<Authorization>(&answer);
-        // What went out unasked may be of a nonce whose time is over, whatever the server says of it.
-        let refused = sent.iter().any(|sent| sent.realm == challenge.realm) && attempts > 0;
-        if refused && !challenge.stale {
-            return None;
+        for challenge in strongest(&response.headers, &asked) {
+            let sent = wallet::carried(&request.headers, &answer, &challenge.realm);
+            // What went out unasked may be of a nonce whose time is over, whatever the server says of it.
+            if sent.is_some() && attempts > 0 && !challenge.stale {
+                return None;
+            }
+            if stack.config.credentials.iter().any(|c| c.fits(&challenge.realm)) {
+                wallet::take_out(&mut retry.headers, &answer, &challenge.realm);
+                stack.wallet.keep(call_id, answer.clone(), challenge);
+                answered = true;
+            }
         }
-        let Some(credentials) = stack.config.credentials.iter().find(|c| c.fits(&challenge.realm)) else {
-            continue;
-        };
-        let cnonce = stack.ids.cnonce();
-        let value = authorize_body(&challenge, credentials, request, &cnonce, 1);
-        retry.headers.set(answer.clone(), value);
-        let call_id = request.headers.get(&HeaderName::CallId).unwrap_or("");
-        stack.wallet.keep(call_id, answer, challenge);
-        answered = true;
     }
-    answered.then_some(retry)
+    if !answered {
+        return None;
+    }
+    stack
+        .wallet
+        .authorise(&mut retry, &stack.config.credentials, &mut stack.ids);
+    Some(retry)
 }

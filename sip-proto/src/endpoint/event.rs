@@ -128,12 +128,16 @@ pub enum SessionEvent {
         /// The response.
         response: Response,
     },
-    /// Our `reoffer` or `update` was refused: the session stays as it was. 491 is retried inside; it is
-    /// only seen here when the peer's own offer came before our retry, directly before that `ReOffer`.
+    /// Our `reoffer` or `update` was refused: the session stays as it was. 491, and 500 with a short Retry-After, are
+    /// retried inside. They are only seen here when the peer's own offer came before our retry, directly before that
+    /// `ReOffer`, or when the peer went on refusing.
     ReRejected {
         /// The response.
         response: Response,
     },
+    /// Our `reoffer` or `update` before the 2xx got no response at all: the call goes on as it was, and another offer
+    /// may be made. (After the 2xx that ends the session.)
+    ReUnanswered,
     /// INFO, MESSAGE, OPTIONS, REFER, NOTIFY … within the dialog: answer with `respond`.
     Request {
         /// To answer by.

@@ -76,5 +76,8 @@ pub const WITHOUT_STREAMS: Duration = Duration::from_secs(600);
 /// Call-IDs whose challenges are remembered, so that later requests carry credentials at once; some 500 bytes each.
 pub const MAX_REMEMBERED_CALLS: usize = 1_024;
 
+/// Nonces whose uses are counted; some 200 bytes each. One for each remembered call and some to spare.
+pub const MAX_REMEMBERED_NONCES: usize = 2_048;
+
 /// Challenges remembered for one Call-ID: the server's and those of proxies on the way.
 pub const MAX_CHALLENGES_PER_CALL: usize = 4;

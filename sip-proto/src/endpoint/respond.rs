@@ -131,6 +131,9 @@ impl Endpoint {
         let Ok(mut dialog) = Dialog::of_client(&delivered.request, response, String::new(), flow) else {
             return;
         };
+        if let Some(last) = self.stack.layer.branch_cseq(delivered.id, &tag) {
+            dialog.go_on_after(last);
+        }
         let hop = dialog.next_hop(self.stack.wire.is_open(&flow));
         let cseq = delivered.request.headers.cseq().map_or(1, |cseq| cseq.seq);
         let ack = self.stack.send_ack(&dialog.ack(cseq), hop);

@@ -210,6 +210,96 @@ fn later_requests_of_a_challenged_call_carry_credentials_at_once() {
     solo.finish();
 }
 
+/// A request's credentials in one header: realm, nonce and count of each.
+fn counts(request: &Request, name: &HeaderName) -> Vec<(String, String, u32)> {
+    let all = request.headers.readable::<Authorization>(name);
+    all.into_iter()
+        .map(|auth| (auth.realm, auth.nonce, auth.nc.unwrap()))
+        .collect()
+}
+
+fn count(realm: &str, nonce: &str, nc: u32) -> (String, String, u32) {
+    (realm.to_owned(), nonce.to_owned(), nc)
+}
+
+/// RFC 3261 §22.3: a forking proxy hands back the challenges of several realms at once.
+#[test]
+fn every_realm_of_one_challenge_gets_its_credentials() {
+    let mut solo = solo();
+    let (_, first) = invite(&mut solo);
+    let of = |realm: &str, nonce: &str| {
+        challenge(nonce, false)
+            .replace("WWW", "Proxy")
+            .replace("\"r\"", &format!("\"{realm}\""))
+    };
+    let both = format!(
+        "{}{}{}",
+        of("east", "e1"),
+        of("west", "w1"),
+        challenge("n1", false)
+    );
+    solo.answer(&first, "407 Proxy Authentication Required", "t", &both);
+    solo.request();
+    let second = solo.request();
+    assert_eq!(
+        counts(&second, &HeaderName::ProxyAuthorization),
+        [count("east", "e1", 1), count("west", "w1", 1)]
+    );
+    assert_eq!(counts(&second, &HeaderName::Authorization), [count("r", "n1", 1)]);
+    // One more proxy on the way: what was granted stays, under a new count each.
+    solo.answer(
+        &second,
+        "407 Proxy Authentication Required",
+        "t",
+        &of("south", "s1"),
+    );
+    solo.request();
+    let third = solo.request();
+    assert_eq!(
+        counts(&third, &HeaderName::ProxyAuthorization),
+        [
+            count("east", "e1", 2),
+            count("west", "w1", 2),
+            count("south", "s1", 1)
+        ]
+    );
+    assert_eq!(counts(&third, &HeaderName::Authorization), [count("r", "n1", 2)]);
+    solo.answer(&third, "486 Busy Here", "t", "");
+    solo.request();
+    solo.finish();
+}
+
+/// RFC 7616 §3.4: a count that comes twice with a nonce is a replay.
+#[test]
+fn no_count_comes_twice_with_a_nonce() {
+    let mut solo = Solo::with(EndpointConfig {
+        session_expires: Some(100),
+        ..solo().endpoint.config().clone()
+    });
+    // The same nonce for two calls.
+    let (_, one) = invite(&mut solo);
+    let (_, two) = invite(&mut solo);
+    for (call, nc) in [(&one, 1), (&two, 3)] {
+        solo.answer(call, "401 Unauthorized", "t", &challenge("n1", false));
+        solo.request();
+        let again = solo.request();
+        assert_eq!(counts(&again, &HeaderName::Authorization), [count("r", "n1", nc)]);
+        // A longer session is wanted: the request goes out once more.
+        solo.answer(&again, "422 Session Interval Too Small", "t", "Min-SE: 200\n");
+        solo.request();
+        let longer = solo.request();
+        assert_eq!(longer.method, Method::Invite);
+        assert_eq!(
+            counts(&longer, &HeaderName::Authorization),
+            [count("r", "n1", nc + 1)],
+            "with {nc}"
+        );
+        solo.answer(&longer, "486 Busy Here", "t", "");
+        solo.request();
+    }
+    solo.finish();
+}
+
 #[test]
 fn auth_int_covers_the_body() {
     let mut solo = solo();

@@ -89,6 +89,39 @@ fn the_second_answer_of_a_fork_gets_ack_and_bye() {
     solo.finish();
 }
 
+/// RFC 3261 §12.2.1.1: the numbers go up in each dialog, in one that is only made to be ended, too.
+#[test]
+fn the_bye_to_a_surplus_branch_goes_on_after_its_prack() {
+    let reliable = |name: &str| {
+        format!("Contact: <sip:{name}@192.0.2.9:5071>\nAllow: INVITE, PRACK\nRequire: 100rel\nRSeq: 7\n")
+    };
+    let mut solo = Solo::new();
+    let (session, invite) = call(&mut solo);
+    let seq = |request: &Request| request.headers.cseq().unwrap().seq;
+    for name in ["one", "two"] {
+        solo.answer(&invite, "180 Ringing", name, &reliable(name));
+        let prack = solo.request();
+        assert_eq!((&prack.method, seq(&prack)), (&Method::Prack, seq(&invite) + 1));
+        solo.answer(&prack, "200 OK", "", "");
+    }
+    for name in ["one", "two"] {
+        let contact = format!("Contact: <sip:{name}@192.0.2.9:5071>\n");
+        solo.answer(&invite, "200 OK", name, &contact);
+        let ack = solo.request();
+        assert_eq!((&ack.method, seq(&ack)), (&Method::Ack, seq(&invite)));
+    }
+    let surplus = solo.request();
+    solo.endpoint.bye(session, None, solo.now).unwrap();
+    solo.drain();
+    let bye = solo.request();
+    for (bye, tag) in [(&surplus, "two"), (&bye, "one")] {
+        assert_eq!((&bye.method, seq(bye)), (&Method::Bye, seq(&invite) + 2));
+        assert_eq!(bye.headers.to_tag().unwrap().as_str(), tag);
+        solo.answer(bye, "200 OK", "", "");
+    }
+    solo.finish();
+}
+
 #[test]
 fn an_answer_after_the_call_was_cancelled_and_given_up_is_still_released() {
     let mut solo = Solo::new();

@@ -449,6 +449,104 @@ fn update_before_the_answer_gets_491_from_the_caller_and_500_from_the_called() {
     solo.finish();
 }
 
+const OFFER: &str = "Content-Type: application/sdp\nContent-Length: 4\n\nv=0\n";
+
+/// A call of the peer that was accepted while a mere 180 had no PRACK yet; its session, our tag, and the PRACK's RAck.
+fn accepted_before_the_prack(solo: &mut Solo, invite: &str) -> (SessionId, String, String) {
+    solo.receive(&request(
+        "INVITE",
+        1,
+        "first",
+        "",
+        &format!("Supported: 100rel\n{invite}"),
+    ));
+    solo.expect_status(100);
+    let Event::Invite { session, .. } = solo.event() else {
+        panic!()
+    };
+    solo.endpoint
+        .ring(session, StatusCode::RINGING, None, reliably(), solo.now)
+        .unwrap();
+    solo.endpoint
+        .accept(session, Some(sdp("first")), Headers::new(), solo.now)
+        .unwrap();
+    solo.drain();
+    let ringing = solo.expect_status(180);
+    solo.expect_status(200);
+    let rseq = ringing.headers.rseq().unwrap().unwrap();
+    let tag = ringing.headers.to_tag().unwrap().to_string();
+    (session, tag, format!("RAck: {rseq} 1 INVITE\n"))
+}
+
+/// RFC 3262 §5: a PRACK's offer has its answer in the 2xx to the PRACK, however late it comes.
+#[test]
+fn an_offer_in_a_late_prack_is_answered() {
+    let mut solo = Solo::new();
+    let (session, tag, rack) = accepted_before_the_prack(&mut solo, OFFER);
+    solo.receive(&request("PRACK", 2, "prack", &tag, &format!("{rack}{OFFER}")));
+    solo.silent();
+    assert!(matches!(
+        solo.event(),
+        Event::Session {
+            event: SessionEvent::ReOffer { .. },
+            ..
+        }
+    ));
+    solo.endpoint.answer(session, sdp("second"), solo.now).unwrap();
+    solo.drain();
+    assert_eq!(solo.expect_status(200).body, sdp("second").bytes);
+    solo.receive(&request("ACK", 1, "ack", &tag, ""));
+    assert!(matches!(
+        solo.event(),
+        Event::Session {
+            event: SessionEvent::Confirmed { .. },
+            ..
+        }
+    ));
+    solo.receive(&request("BYE", 3, "bye", &tag, ""));
+    solo.expect_status(200);
+    solo.finish();
+}
+
+#[test]
+fn an_offer_in_a_late_prack_is_refused_while_ours_is_open() {
+    let mut solo = Solo::new();
+    let (_, tag, rack) = accepted_before_the_prack(&mut solo, "");
+    solo.receive(&request("PRACK", 2, "prack", &tag, &format!("{rack}{OFFER}")));
+    solo.expect_status(491);
+    solo.receive(&request("ACK", 1, "ack", &tag, OFFER));
+    solo.receive(&request("BYE", 3, "bye", &tag, ""));
+    solo.expect_status(200);
+    solo.finish();
+}
+
+#[test]
+fn an_early_offer_without_any_answer_is_told_and_the_next_one_goes() {
+    let mut pair = Pair::new();
+    let (a, b) = invited(&mut pair, true, Some("offer"));
+    ring(&mut pair, b, StatusCode::SESSION_PROGRESS, Some("answer"));
+    pair.run(100);
+    progress(&mut pair, a);
+    acked(&mut pair, b);
+    pair.lose(Side::A, "UPDATE", 11);
+    let now = pair.now;
+    pair.a.endpoint.update(a, sdp("lost"), now).unwrap();
+    pair.run(33_000);
+    assert_eq!(pair.a.session_event(a), SessionEvent::ReUnanswered);
+    let now = pair.now;
+    pair.a.endpoint.update(a, sdp("second"), now).unwrap();
+    pair.run(100);
+    assert!(matches!(pair.b.session_event(b), SessionEvent::ReOffer { .. }));
+    let now = pair.now;
+    pair.b.endpoint.answer(b, sdp("yes"), now).unwrap();
+    accept(&mut pair, b, None);
+    pair.run(100);
+    assert!(matches!(pair.a.session_event(a), SessionEvent::ReAnswered { .. }));
+    answered(&mut pair, a);
+    pair.b.session_event(b);
+    hang_up(pair, a, b);
+}
+
 /// The text of a reliable response's lines.
 fn reliable_lines(rseq: u32, body: bool) -> String {
     let body = if body {

@@ -102,18 +102,15 @@ fn a_refused_hold_leaves_the_call_as_it_was() {
     assert_eq!(holding(&pair), [(false, Some(488)), (true, None)]);
 }
 
-/// RFC 3261 §14.1: both offer at once, both are refused with 491 and try again after different times.
-#[test]
-fn a_hold_that_crosses_an_offer_of_the_peer_comes_through() {
-    let mut pair = Pair::guest();
-    let (session, mut negotiation) = pair.meeting();
-    let offer = negotiation.create_offer(&server_media()).unwrap();
-    pair.phone.hold(true, pair.now).unwrap();
-    pair.server
-        .reoffer(session, Body::sdp(offer.to_string()), pair.now)
-        .unwrap();
-    let end = pair.now + Duration::from_secs(30);
-    let mut offered = Vec::new();
+/// The server answers every offer for a while; the directions that came of it on its side.
+fn serve(
+    pair: &mut Pair,
+    session: SessionId,
+    negotiation: &mut OfferAnswer,
+    time: Duration,
+) -> Vec<Direction> {
+    let end = pair.now + time;
+    let mut agreed = Vec::new();
     while pair.now < end {
         pair.pass(Duration::from_millis(100));
         let events: Vec<Event> = std::mem::take(&mut pair.served);
@@ -128,21 +125,170 @@ fn a_hold_that_crosses_an_offer_of_the_peer_comes_through() {
                     ..
                 } => {
                     let answer = sdp::parse(&response.body).unwrap();
-                    negotiation.receive_answer(answer).unwrap();
+                    agreed.push(negotiation.receive_answer(answer).unwrap().audio.direction);
                 }
                 event @ Event::Session {
                     event: SessionEvent::ReOffer { .. },
                     ..
                 } => {
                     pair.served.push(event);
-                    offered.push(take_offer(&mut pair, session, &mut negotiation));
+                    agreed.push(take_offer(pair, session, negotiation));
                 }
                 _ => {}
             }
         }
     }
-    assert!(offered.contains(&Direction::RecvOnly), "{offered:?}");
+    agreed
+}
+
+const A_WHILE: Duration = Duration::from_secs(30);
+
+/// RFC 3261 §14.1: both offer at once, both are refused with 491 and try again after different times. The answer to
+/// the peer's offer may say already what ours would.
+#[test]
+fn a_hold_that_crosses_an_offer_of_the_peer_comes_through() {
+    let mut pair = Pair::guest();
+    let (session, mut negotiation) = pair.meeting();
+    for (on, expected) in [(true, Direction::RecvOnly), (false, Direction::SendRecv)] {
+        let offer = negotiation.create_offer(&server_media()).unwrap();
+        pair.phone.hold(on, pair.now).unwrap();
+        pair.server
+            .reoffer(session, Body::sdp(offer.to_string()), pair.now)
+            .unwrap();
+        let agreed = serve(&mut pair, session, &mut negotiation, A_WHILE);
+        assert_eq!(agreed.last(), Some(&expected), "{agreed:?}");
+    }
+    assert_eq!(holding(&pair), [(true, None), (false, None)]);
+    assert_eq!(pair.ended(), None);
+}
+
+#[test]
+fn a_hold_that_crosses_an_offer_which_we_refuse_comes_through() {
+    let mut pair = Pair::guest();
+    let (session, mut negotiation) = pair.meeting();
+    let strange = "v=0\r\no=- 1 9 IN IP4 192.0.2.7\r\ns=-\r\nc=IN IP4 192.0.2.7\r\nt=0 0\r\nm=audio 6000 RTP/AVP 18\r\n";
+    pair.phone.hold(true, pair.now).unwrap();
+    pair.server
+        .reoffer(session, Body::sdp(strange), pair.now)
+        .unwrap();
+    let agreed = serve(&mut pair, session, &mut negotiation, A_WHILE);
+    assert_eq!(agreed, [Direction::RecvOnly]);
     assert_eq!(holding(&pair), [(true, None)]);
+}
+
+/// The user hears of it, and may ask again, however often the peer says that its turn is first.
+#[test]
+fn a_peer_that_always_says_491_does_not_block_the_hold_for_good() {
+    let mut pair = Pair::guest();
+    let (session, mut negotiation) = pair.meeting();
+    pair.phone.hold(true, pair.now).unwrap();
+    let mut refused = 0;
+    let end = pair.now + Duration::from_secs(60);
+    while pair.now < end {
+        pair.pass(Duration::from_millis(100));
+        let offers = pair.served.drain(..).filter(|event| {
+            matches!(
+                event,
+                Event::Session {
+                    event: SessionEvent::ReOffer { .. },
+                    ..
+                }
+            )
+        });
+        for _ in 0..offers.count() {
+            refused += 1;
+            let status = StatusCode::REQUEST_PENDING;
+            pair.server
+                .refuse(session, status, Headers::new(), pair.now)
+                .unwrap();
+        }
+    }
+    assert_eq!(refused, 5);
+    assert_eq!(holding(&pair), [(false, Some(491))]);
+    pair.phone.hold(true, pair.now).unwrap();
+    pair.settle();
+    assert_eq!(
+        take_offer(&mut pair, session, &mut negotiation),
+        Direction::RecvOnly
+    );
+    assert_eq!(holding(&pair), [(false, Some(491)), (true, None)]);
+}
+
+/// The peer asks for our offer while ours waits after a glare: its answer comes in the ACK, or does not come at all.
+#[test]
+fn a_hold_that_crosses_an_offerless_reinvite_comes_through() {
+    for answers in [true, false] {
+        let mut pair = Pair::guest();
+        let (session, mut negotiation) = pair.meeting();
+        pair.phone.hold(true, pair.now).unwrap();
+        pair.settle();
+        pair.served.clear();
+        let status = StatusCode::REQUEST_PENDING;
+        pair.server
+            .refuse(session, status, Headers::new(), pair.now)
+            .unwrap();
+        pair.settle();
+        pair.by_hand("INVITE", "");
+        let offer = pair.last_answer();
+        assert!(offer.contains("a=sendonly"), "{offer}");
+        let mut ours = negotiation.clone();
+        ours.receive_offer(sdp::parse(offer.as_bytes()).unwrap()).unwrap();
+        let (answer, _) = ours.create_answer(&server_media()).unwrap();
+        let answer = if answers {
+            answer.to_string()
+        } else {
+            String::new()
+        };
+        pair.by_hand("ACK", &answer);
+        let agreed = serve(&mut pair, session, &mut negotiation, A_WHILE);
+        // Where the exchange came to nothing ours is made once more.
+        assert_eq!(agreed.len(), usize::from(!answers), "{agreed:?}");
+        assert_eq!(holding(&pair), [(true, None)], "answers: {answers}");
+    }
+}
+
+/// RFC 4028 §7.4: the session is refreshed by a re-INVITE that repeats our offer; the peer answers from elsewhere.
+#[test]
+fn the_answer_to_a_refresh_is_taken() {
+    let mut pair = Pair::guest();
+    // Who does not take UPDATE is refreshed by re-INVITE.
+    let mut settings = EndpointConfig::default();
+    settings.allow.retain(|method| *method != Method::Update);
+    pair.server = Endpoint::new(settings, [9; 32]);
+    let (session, mut negotiation) = pair.meeting();
+    pair.heard.clear();
+    let mut moved = server_media();
+    moved.rtp_port = 6_100;
+    let mut refreshes = 0;
+    let end = pair.now + 3 * Duration::from_secs(u64::from(crate::limits::SESSION_EXPIRES));
+    while pair.now < end {
+        pair.pass(Duration::from_secs(1));
+        for event in std::mem::take(&mut pair.served) {
+            if let Event::Session {
+                event: SessionEvent::ReOffer { request },
+                ..
+            } = event
+            {
+                refreshes += 1;
+                let offer = sdp::parse(&request.body).unwrap();
+                negotiation.receive_offer(offer).unwrap();
+                let (answer, _) = negotiation.create_answer(&moved).unwrap();
+                let body = Body::sdp(answer.to_string());
+                pair.server.answer(session, body, pair.now).unwrap();
+                pair.settle();
+            }
+        }
+    }
+    assert!(refreshes >= 2, "{refreshes}");
+    let told: Vec<_> = pair
+        .heard
+        .iter()
+        .filter_map(|event| match event {
+            PhoneEvent::Media(audio) => audio.remote_rtp,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(told, ["192.0.2.7:6100".parse().unwrap()], "told once");
     assert_eq!(pair.ended(), None);
 }
 

@@ -1,7 +1,7 @@
 //! Calls of a room: join, answer, offers in the dialog, leave.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use sip_proto::endpoint::{ServerTx, SessionEvent, SessionId, TerminatedBy};
 use sip_proto::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
@@ -33,7 +33,12 @@ impl Room {
         let id = LegId(self.next_leg);
         let taken: HashSet<&str> = self.legs.values().map(|leg| leg.display.as_str()).collect();
         let display = names::distinct(&join.person.display, &taken);
-        let leg = Leg::new(id, join, display, self.setup.limits.ring, now);
+        let ring = if join.negotiation.may_ring() {
+            self.setup.limits.ring
+        } else {
+            Duration::ZERO
+        };
+        let leg = Leg::new(id, join, display, ring, now);
         let session = leg.session;
         self.sessions.insert(session, id);
         let rings = matches!(leg.state, LegState::Ringing { .. });
@@ -142,13 +147,15 @@ impl Room {
                 };
                 self.remove_leg(id, reason, false, now);
             }
-            // A focus rings without a description, and what it repeats to refresh a session is what holds.
-            SessionEvent::ProvisionalAcked { .. } | SessionEvent::Refreshed { .. } => {}
+            SessionEvent::Refreshed { response } => self.refreshed(id, &response, now),
+            // A focus rings without a description.
+            SessionEvent::ProvisionalAcked { .. } => {}
             // Outcomes of requests that a focus does not send in this dialog.
             SessionEvent::Progress { .. }
             | SessionEvent::Answered { .. }
             | SessionEvent::ReAnswered { .. }
-            | SessionEvent::ReRejected { .. } => {}
+            | SessionEvent::ReRejected { .. }
+            | SessionEvent::ReUnanswered => {}
         }
     }
 
@@ -277,6 +284,24 @@ impl Room {
             Err(error) => {
                 // RFC 3261 §14.1: what was agreed on before holds on.
                 tracing::info!(room = %self.setup.name, leg = %id, %error, "the ACK's answer does not fit");
+            }
+        }
+    }
+
+    /// The answer to our refresh: a phone may have moved, or changed its key.
+    fn refreshed(&mut self, id: LegId, response: &Response, now: Instant) {
+        let Some(leg) = self.legs.get_mut(&id).filter(|leg| leg.in_mix) else {
+            return;
+        };
+        let content_type = response.headers.get(&HeaderName::ContentType);
+        match leg.negotiation.refreshed(content_type, &response.body) {
+            Ok(negotiated) if negotiated.changed => {
+                self.apply(id, &negotiated, now);
+                self.roster.mark();
+            }
+            Ok(_) => {}
+            Err(error) => {
+                tracing::info!(room = %self.setup.name, leg = %id, %error, "the refresh's answer does not fit");
             }
         }
     }

@@ -10,6 +10,9 @@
 //! | LocalOffer | out of turn | → Stable | glare, stays | out of turn | → Stable |
 //! | RemoteOffer | out of turn | out of turn | out of turn | → Stable | → Stable |
 //!
+//! Where a session is refreshed by re-INVITE with our last description, [`OfferAnswer::receive_refreshed`] takes the
+//! answer in any state.
+//!
 //! Only audio in `RTP/AVP(F)`, and with keys (RFC 4568) in `RTP/SAVP(F)`, is taken, and only the first line of it that
 //! fits (in a running session the line in use, while it fits). Every other line is answered with port 0. What
 //! becomes of keys is in the table of `protection`; the protocol is echoed exactly.
@@ -48,15 +51,17 @@ pub struct OfferAnswer {
     last_sent: Option<SessionDescription>,
     payload_types: PayloadTypes,
     established: Option<Box<Negotiated>>,
+    /// The offer of ours that was agreed to last; none where the peer offered last.
+    offered: Option<Box<Offered>>,
     keys: Option<Box<KeySource>>,
     state: State,
 }
 
 #[derive(Debug, Clone)]
 enum State {
-    /// Nothing is under way. The last offer of ours stays until the next exchange, for a further answer to it.
+    /// Nothing is under way. Until the next exchange a further answer to our last offer may come.
     Stable {
-        answered: Option<Box<Offered>>,
+        further: bool,
     },
     LocalOffer(Box<Offered>),
     RemoteOffer(Box<SessionDescription>),
@@ -88,8 +93,9 @@ impl OfferAnswer {
             last_sent: None,
             payload_types: PayloadTypes::default(),
             established: None,
+            offered: None,
             keys: None,
-            state: State::Stable { answered: None },
+            state: State::Stable { further: false },
         }
     }
 
@@ -198,20 +204,31 @@ impl OfferAnswer {
     /// # Errors
     /// The answer does not fit the offer; then the session is as before the offer.
     pub fn receive_answer(&mut self, answer: SessionDescription) -> Result<Negotiated, AnswerError> {
-        let offered = match &self.state {
-            State::LocalOffer(offered)
-            | State::Stable {
-                answered: Some(offered),
-            } => offered.clone(),
+        let offered = match (&self.state, &self.offered) {
+            (State::LocalOffer(offered), _) | (State::Stable { further: true }, Some(offered)) => {
+                offered.clone()
+            }
             _ => return Err(AnswerError::OutOfTurn),
         };
-        self.state = State::Stable { answered: None };
+        self.state = State::Stable { further: false };
         let audio = select::from_answer(&offered, &answer, self.established().map(|before| &before.audio))?;
         let local = offered.description.clone();
-        self.state = State::Stable {
-            answered: Some(offered),
-        };
+        self.state = State::Stable { further: true };
+        self.offered = Some(offered);
         Ok(self.establish(audio, local, answer))
+    }
+
+    /// Takes the answer to an offer that only repeated our last description (a session is refreshed so, RFC 4028 §7.4).
+    /// It may differ from what was said before, as any answer may: then that holds, and the result is `changed`. An
+    /// exchange under way is not touched.
+    ///
+    /// # Errors
+    /// The answer does not fit, or nothing was agreed on yet; what held before holds on.
+    pub fn receive_refreshed(&mut self, answer: SessionDescription) -> Result<Negotiated, AnswerError> {
+        let standing = self.standing().ok_or(AnswerError::OutOfTurn)?;
+        let before = self.established().map(|before| &before.audio);
+        let audio = select::from_answer(&standing, &answer, before)?;
+        Ok(self.establish(audio, standing.description, answer))
     }
 
     /// Takes an offer of the peer; [`Self::create_answer`] comes next.
@@ -245,7 +262,7 @@ impl OfferAnswer {
             return Err(Refusal::OutOfTurn);
         };
         let offer = (**offer).clone();
-        self.state = State::Stable { answered: None };
+        self.state = State::Stable { further: false };
         if !self.is_able(local) || local.rtp_port == 0 {
             return Err(Refusal::LocalMedia);
         }
@@ -276,6 +293,7 @@ impl OfferAnswer {
         self.payload_types.remember(&audio.receive, &audio.receive_events);
         let answer = self.stamp(compose::description(local.address, media), local.address);
         let negotiated = self.establish(audio, answer.clone(), offer);
+        self.offered = None;
         Ok((answer, negotiated))
     }
 
@@ -283,8 +301,31 @@ impl OfferAnswer {
     /// agreed on before holds on.
     pub fn rollback(&mut self) {
         if !self.is_stable() {
-            self.state = State::Stable { answered: None };
+            self.state = State::Stable { further: false };
         }
+    }
+
+    /// Our last description as if it were an offer: what it was, or what our answer said.
+    fn standing(&self) -> Option<Offered> {
+        if let Some(offered) = &self.offered {
+            return Some((**offered).clone());
+        }
+        let Negotiated { audio, local, .. } = self.established()?;
+        let key = audio.srtp.as_ref().map(|srtp| Crypto {
+            tag: srtp.tag,
+            suite: srtp.suite,
+            key: srtp.local.clone(),
+        });
+        Some(Offered {
+            description: local.clone(),
+            mline: audio.mline,
+            formats: audio.receive.clone(),
+            events: audio.receive_events.clone(),
+            direction: audio.direction,
+            ptime: Some(audio.ptime),
+            protected_only: key.is_some(),
+            cryptos: key.into_iter().collect(),
+        })
     }
 
     fn establish(

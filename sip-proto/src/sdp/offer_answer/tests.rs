@@ -460,6 +460,48 @@ fn a_final_answer_replaces_a_provisional_one() {
     );
 }
 
+/// RFC 4028 §7.4: the answer to a repeated description may be a new one, whoever offered before.
+#[test]
+fn a_refresh_may_bring_another_answer() {
+    let moved = || sdp("c=IN IP4 198.51.100.8\nm=audio 6000 RTP/AVP 0\na=sendrecv\n");
+    let mut nothing = OfferAnswer::new(9);
+    assert_eq!(nothing.receive_refreshed(moved()), Err(AnswerError::OutOfTurn));
+    let mut offered = OfferAnswer::new(9);
+    offered.create_offer(&local()).unwrap();
+    offered.receive_answer(pcmu("sendrecv")).unwrap();
+    let mut answering = OfferAnswer::new(9);
+    answered(&mut answering, pcmu("sendrecv"));
+    for mut machine in [offered, answering] {
+        let before = machine.established().unwrap().clone();
+        assert!(!machine.receive_refreshed(pcmu("sendrecv")).unwrap().changed);
+        // What does not fit changes nothing, nor does an exchange that came to nothing in between.
+        assert!(
+            machine
+                .receive_refreshed(sdp("c=IN IP4 198.51.100.8\nm=audio 6000 RTP/AVP 18\n"))
+                .is_err()
+        );
+        machine.create_offer(&wanting(Direction::SendOnly)).unwrap();
+        machine.rollback();
+        assert_eq!(machine.established().unwrap().audio, before.audio);
+        let now = machine.receive_refreshed(moved()).unwrap();
+        assert!(now.changed);
+        assert_eq!(now.audio.remote_rtp, Some("198.51.100.8:6000".parse().unwrap()));
+        assert_eq!(now.local, before.local);
+        assert_eq!(machine.established(), Some(&now));
+        // An exchange under way is not touched.
+        machine.create_offer(&wanting(Direction::SendOnly)).unwrap();
+        assert!(machine.receive_refreshed(pcmu("sendrecv")).unwrap().changed);
+        assert_eq!(state_of(&machine), "LocalOffer");
+        let held = machine.receive_answer(pcmu("recvonly")).unwrap();
+        assert_eq!(held.audio.direction, Direction::SendOnly);
+        assert!(
+            machine
+                .receive_refreshed(pcmu("recvonly"))
+                .is_ok_and(|now| !now.changed)
+        );
+    }
+}
+
 #[test]
 fn first_offer_in_full() {
     let mut machine = OfferAnswer::new(400);

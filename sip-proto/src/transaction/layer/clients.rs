@@ -120,6 +120,7 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             bytes,
             ack: None,
             forks: Vec::new(),
+            left: Vec::new(),
             flow,
             fallback,
             owner,
@@ -254,6 +255,21 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             tx.forks.push((tag, ack, flow));
         }
         room
+    }
+
+    /// Keeps how far the CSeq numbers of an early dialog of this INVITE came, for a 2xx that makes it last after all.
+    pub(crate) fn leave_branch(&mut self, id: ClientId, tag: String, cseq: u32) {
+        if let Some(tx) = self.clients.get_mut(&id)
+            && tx.left.len() < MAX_EARLY_DIALOGS
+        {
+            tx.left.push((tag, cseq));
+        }
+    }
+
+    /// The last CSeq number that was used in a left early dialog.
+    pub(crate) fn branch_cseq(&self, id: ClientId, tag: &str) -> Option<u32> {
+        let left = &self.clients.get(&id)?.left;
+        left.iter().find(|(known, _)| known == tag).map(|(_, cseq)| *cseq)
     }
 
     /// Ends a client INVITE transaction that nobody will answer any more (§9.1).

@@ -77,6 +77,8 @@ struct ClientTransaction<C> {
     ack: Option<Vec<u8>>,
     /// ACKs to the 2xx of other branches of a fork, by their To tag.
     forks: Vec<(String, Vec<u8>, Flow)>,
+    /// The last CSeq numbers of early dialogs that were left, by their To tag: a 2xx may still come from there.
+    left: Vec<(String, u32)>,
     flow: Flow,
     /// The datagram flow that a request left only for its size.
     fallback: Option<Flow>,

@@ -15,7 +15,7 @@ use crate::transaction::layer::{ClientId, Delivered};
 
 /// An INVITE of ours that has no final response yet.
 pub(super) struct Calling {
-    tx: ClientId,
+    pub(super) tx: ClientId,
     pub(super) offered: bool,
     contact: String,
     pub(super) early: Vec<Early>,
@@ -87,9 +87,9 @@ impl Session {
     }
 
     /// The INVITE went out again with credentials.
-    pub(crate) fn invite_resent(&mut self, tx: ClientId) {
+    pub(crate) fn invite_resent(&mut self, tx: ClientId, stack: &mut Stack) {
         if let Phase::Calling(calling) = &mut self.phase {
-            calling.tx = tx;
+            calling.start_again(tx, stack);
         }
     }
 
@@ -176,10 +176,8 @@ impl Session {
             return false;
         };
         calling.lengthened += 1;
-        for early in std::mem::take(&mut calling.early) {
-            stack.dialogs.remove(early.dialog.id());
-        }
-        calling.tx = stack.send(request, delivered.flow, Purpose::Invite(id), now);
+        let tx = stack.send(request, delivered.flow, Purpose::Invite(id), now);
+        calling.start_again(tx, stack);
         true
     }
 

@@ -229,11 +229,7 @@ impl Session {
     /// Leaves every dialog; the session is over.
     fn finish(&mut self, stack: &mut Stack) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Calling(calling) => {
-                for id in calling.dialog_ids() {
-                    stack.dialogs.remove(id);
-                }
-            }
+            Phase::Calling(calling) => calling.leave(stack),
             Phase::Incoming(incoming) => {
                 stack.dialogs.remove(incoming.dialog.id());
             }

@@ -8,7 +8,7 @@
 //! | Sent     | 491                                | Waiting, 2.1–4 s if the Call-ID is ours, else 0–2 s |
 //! | Sent     | 500 with Retry-After of 10 s at most | Waiting for as long                         |
 //! | Sent     | 422                                | Sent again with the longer session interval   |
-//! | Sent     | 481, 408, no answer                | the session ends (Idle before it is confirmed) |
+//! | Sent     | 481, 408, no answer                | the session ends; before it is confirmed: Idle, `ReRejected` or `ReUnanswered` |
 //! | Sent     | other 300–699                      | Idle, `ReRejected`                            |
 //! | Sent     | re-INVITE, UPDATE with offer       | Sent; the peer gets 491                       |
 //! | Waiting  | time                               | Sent                                          |
@@ -141,6 +141,7 @@ impl Session {
     pub(crate) fn offer_lost(&mut self, stack: &mut Stack, now: Instant) {
         if let Exchange::Sent { .. } = self.exchange {
             self.exchange = Exchange::Idle;
+            stack.emit_session(self.id, SessionEvent::ReUnanswered);
             self.proceed(stack, now);
         }
     }

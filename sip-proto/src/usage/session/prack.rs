@@ -17,6 +17,7 @@ use crate::endpoint::stack::{Purpose, Stack, put_body};
 use crate::endpoint::{Body, EndpointError};
 use crate::headers::RAck;
 use crate::message::{HeaderName, Method, Request, Response};
+use crate::transaction::layer::ClientId;
 
 /// An early dialog of our INVITE.
 pub(super) struct Early {
@@ -41,8 +42,23 @@ impl Early {
 }
 
 impl Calling {
-    pub(super) fn dialog_ids(&self) -> impl Iterator<Item = &DialogId> {
-        self.early.iter().map(|early| early.dialog.id())
+    /// Leaves all early dialogs. The INVITE remembers their numbers while a 2xx may come from one of them.
+    pub(super) fn leave(mut self, stack: &mut Stack) {
+        for early in self.early.drain(..) {
+            let id = early.dialog.id();
+            stack.dialogs.remove(id);
+            stack
+                .layer
+                .leave_branch(self.tx, id.remote_tag.clone(), early.dialog.last_cseq());
+        }
+    }
+
+    /// The INVITE goes out again as a new request: what was learnt of the first one's branches is of no use.
+    pub(super) fn start_again(&mut self, tx: ClientId, stack: &mut Stack) {
+        for early in self.early.drain(..) {
+            stack.dialogs.remove(early.dialog.id());
+        }
+        self.tx = tx;
     }
 
     pub(super) fn dialog_mut(&mut self, id: &DialogId) -> Option<&mut Dialog> {

@@ -7,7 +7,7 @@
 //! | PRACK that does not        | 481                                                                      |
 //! | no PRACK for 64·T1         | 504 to the INVITE, `Terminated` by `Timeout`                             |
 //! | `accept`                   | waits while a response with a description has no PRACK or an offer is open |
-//! | `accept`, nothing to wait for | 200; a PRACK that is late is answered all the same                    |
+//! | `accept`, nothing to wait for | 200; a PRACK that is late is answered all the same, an offer in it too   |
 //!
 //! A provisional response is reliable when the caller requires it, or when it supports it and the application puts
 //! `Require: 100rel` among the headers of `ring`.
@@ -264,7 +264,11 @@ impl Session {
                     && established.late_prack == Some((rack.rseq, rack.cseq.seq)) =>
             {
                 established.late_prack = None;
-                refuse_with(stack, request, StatusCode::OK, flow, now);
+                if request.body.is_empty() {
+                    refuse_with(stack, request, StatusCode::OK, flow, now);
+                } else {
+                    self.offer_in_prack(request, flow, stack, now);
+                }
             }
             _ => refuse_with(stack, request, StatusCode::CALL_DOES_NOT_EXIST, flow, now),
         }
@@ -282,13 +286,7 @@ impl Session {
         }
         let has_offer = !request.body.is_empty() && !brings_answer;
         if has_offer {
-            // §5: an offer, legal once the first exchange is done.
-            match self.turn(&request) {
-                Turn::Free => return self.ask_application(request, flow, stack, now),
-                Turn::Ours => refuse_with(stack, request, StatusCode::REQUEST_PENDING, flow, now),
-                Turn::Theirs => busy(stack, request, flow, now),
-            }
-            return self.proceed(stack, now);
+            return self.offer_in_prack(request, flow, stack, now);
         }
         let event = SessionEvent::ProvisionalAcked {
             content_type: request.headers.get(&HeaderName::ContentType).map(str::to_owned),
@@ -296,6 +294,16 @@ impl Session {
         };
         refuse_with(stack, request, StatusCode::OK, flow, now);
         stack.emit_session(self.id, event);
+        self.proceed(stack, now);
+    }
+
+    /// §5: an offer, legal once the first exchange is done; the 2xx to the PRACK brings the answer.
+    fn offer_in_prack(&mut self, request: Request, flow: Flow, stack: &mut Stack, now: Instant) {
+        match self.turn(&request) {
+            Turn::Free => return self.ask_application(request, flow, stack, now),
+            Turn::Ours => refuse_with(stack, request, StatusCode::REQUEST_PENDING, flow, now),
+            Turn::Theirs => busy(stack, request, flow, now),
+        }
         self.proceed(stack, now);
     }
 
