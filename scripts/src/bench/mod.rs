@@ -4,8 +4,11 @@
 //! on purpose: criterion's micro benches, which live in their crates (`scripts/bench` runs both).
 
 pub mod attack;
+pub mod calls;
 pub mod large;
 pub mod media;
+pub mod overload;
+pub mod register;
 pub mod stall;
 
 use std::collections::BTreeMap;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use workshop::bench::{Failure, attack, large, media, stall};
+use workshop::bench::{Failure, attack, calls, large, media, overload, register, stall};
 
 /// Loads a real meet-server on loopback and prints what it does. Without a part: all of them.
 #[derive(Parser)]
@@ -15,6 +15,9 @@ struct Arguments {
 /// A part of the bench; each has a server of its own.
 #[derive(Subcommand)]
 enum Part {
+    Calls(calls::Arguments),
+    Overload(overload::Arguments),
+    Register(register::Arguments),
     Media(media::Arguments),
     Stall(stall::Arguments),
     Large(large::Arguments),
@@ -22,7 +25,10 @@ enum Part {
 }
 
 /// The parts in the order in which they run.
-const ALL: [(&str, &str); 4] = [
+const ALL: [(&str, &str); 7] = [
+    ("calls", "what a call costs"),
+    ("overload", "more calls than can be carried"),
+    ("register", "a hundred thousand phones"),
     ("media", "what a participant costs"),
     ("stall", "delay after the host stalled"),
     ("large", "one large room"),
@@ -63,9 +69,26 @@ fn all() -> Result<(), Failure> {
 
 fn run(part: &Part) -> Result<(), Failure> {
     match part {
+        Part::Calls(arguments) => calls::run(arguments),
+        Part::Overload(arguments) => overload::run(arguments),
+        Part::Register(arguments) => register::run(arguments),
         Part::Media(arguments) => media::run(arguments),
         Part::Stall(arguments) => stall::run(arguments),
         Part::Large(arguments) => large::run(arguments),
         Part::Attack(arguments) => attack::run(arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn a_run_without_a_part_leaves_none_out() {
+        let command = Arguments::command();
+        let parts: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        assert_eq!(parts, ALL.map(|(name, _)| name));
     }
 }
