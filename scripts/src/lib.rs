@@ -11,6 +11,7 @@ pub mod checks;
 pub mod demo;
 pub mod fuzz;
 pub mod load;
+pub mod metrics;
 pub mod namespace;
 pub mod probe;
 pub mod process;

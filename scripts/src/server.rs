@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use crate::metrics::{Metrics, UnknownMetric};
 use crate::process::{Process, ProcessError};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -21,8 +22,8 @@ pub enum ServerError {
     #[error("meet-server said {0:?} in place of 'ready sip=ADDR:PORT http=ADDR:PORT'")]
     Ready(String),
     /// `/metrics` has no such name.
-    #[error("/metrics has no {0}")]
-    NoMetric(String),
+    #[error(transparent)]
+    NoMetric(#[from] UnknownMetric),
     /// The API did not answer.
     #[error("GET {url}: {source}")]
     Api {
@@ -107,29 +108,14 @@ impl Server {
             .map_err(error)
     }
 
+    /// All values of `/metrics`.
+    pub fn metrics(&self) -> Result<Metrics, ServerError> {
+        Ok(Metrics::read(&self.text("/metrics")?))
+    }
+
     /// A value of `/metrics`, summed over its labels.
     pub fn metric(&self, name: &str) -> Result<f64, ServerError> {
-        let url = format!("http://{}/metrics", self.http);
-        let error = |source| ServerError::Api {
-            url: url.clone(),
-            source: Box::new(source),
-        };
-        let text = ureq::get(&url)
-            .call()
-            .map_err(error)?
-            .body_mut()
-            .read_to_string()
-            .map_err(error)?;
-        let value = |line: &str| {
-            let rest = line.strip_prefix(name)?;
-            (rest.starts_with([' ', '{'])).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
-        };
-        let values: Vec<f64> = text.lines().filter_map(value).collect();
-        // A name that nobody writes must not pass for a zero.
-        if values.is_empty() {
-            return Err(ServerError::NoMetric(name.to_owned()));
-        }
-        Ok(values.iter().sum())
+        Ok(self.metrics()?.value(name)?)
     }
 
     /// The URI of a room.

@@ -57,7 +57,7 @@ fn step(members: usize, length: Duration) -> Result<(String, bool), Failure> {
     let counters = &party.crowd.counters;
     let counted = |c: &AtomicU64| c.load(Ordering::Relaxed);
     // The scrape takes the longest tick since the last one: the beginning does not count.
-    let first = host.metrics()?;
+    let first = host.server.metrics()?;
     let cost = ProcessCost::read(pid);
     counters.late_us.store(0, Ordering::Relaxed);
     let (clock, received, gaps) = (
@@ -73,19 +73,18 @@ fn step(members: usize, length: Duration) -> Result<(String, bool), Failure> {
     let seconds = clock.elapsed().as_secs_f64();
     let late = counted(&counters.late_us);
     let after = ProcessCost::read(pid);
-    let last = host.metrics()?;
-    let value = |name: &str| last.get(name).copied().unwrap_or(f64::NAN);
-    let since = |name: &str| value(name) - first.get(name).copied().unwrap_or(0.0);
-    let missed = since("meet_shard_missed_ticks_total");
+    let last = host.server.metrics()?;
+    let since = |name: &str| -> Result<f64, Failure> { Ok(last.value(name)? - first.value(name)?) };
+    let missed = since("meet_shard_missed_ticks_total")?;
     let cpu = after.cpu.saturating_sub(cost.cpu).as_secs_f64();
     // One tick's packets may be on their way at either end.
     let lost = (seconds * 50.0).floor() * members as f64 - received as f64 - members as f64;
     let line = format!(
         "{members:>7} {:>11.3} {:>15.1} {:>9.1} {:>16.2} {:>13.0} {:>13.0} {gaps:>5} {:>18.2} {:>6.0}",
         cpu * 1e3 / seconds / members as f64,
-        since("meet_shard_busy_microseconds_total") / seconds / 1e4,
+        since("meet_shard_busy_microseconds_total")? / seconds / 1e4,
         cpu / seconds * 100.0,
-        value("meet_shard_max_tick_microseconds") / 1e3,
+        last.value("meet_shard_max_tick_microseconds")? / 1e3,
         missed,
         lost.max(0.0),
         late as f64 / 1e3,

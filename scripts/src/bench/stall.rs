@@ -78,13 +78,9 @@ pub fn run(arguments: &Arguments) -> Result<(), Failure> {
         "last burst over {NORMAL_MS} ms said        {:>5.0} ms after the stall, at the worst",
         back.iter().map(Duration::as_secs_f64).fold(0.0, f64::max) * 1e3
     );
-    let metrics = host.metrics()?;
     println!(
         "ticks missed                       {:>5.0} (each stall costs every room some)",
-        metrics
-            .get("meet_shard_missed_ticks_total")
-            .copied()
-            .unwrap_or(f64::NAN)
+        host.server.metric("meet_shard_missed_ticks_total")?
     );
     Ok(())
 }

@@ -146,7 +146,7 @@ pub fn run(server: &Server, plan: Plan) -> Result<Outcome, LoadError> {
     let answered = caller.ask(&first, 9_000)?.is_some();
     ears.run_for(Duration::from_secs(10));
     let after = ProcessCost::read(pid).resident;
-    let counters = counters(server);
+    let counters = counters(server)?;
     for (_, call, _) in &sockets {
         caller.leave(call)?;
     }
@@ -262,7 +262,7 @@ fn phase(
     Ok(phase)
 }
 
-fn counters(server: &Server) -> Vec<String> {
+fn counters(server: &Server) -> Result<Vec<String>, LoadError> {
     let names = [
         "meet_sip_shielded_total",
         "meet_sip_dropped_total",
@@ -273,9 +273,6 @@ fn counters(server: &Server) -> Vec<String> {
         "meet_shard_missed_ticks_total",
         "meet_store_lost_total",
     ];
-    let text = server.text("/metrics").unwrap_or_default();
-    text.lines()
-        .filter(|line| names.iter().any(|name| line.starts_with(name)))
-        .map(str::to_owned)
-        .collect()
+    let lines = server.metrics().and_then(|metrics| Ok(metrics.lines(&names)?));
+    lines.map_err(|error| LoadError::Setup(error.to_string()))
 }

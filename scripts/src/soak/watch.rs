@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::SoakError;
 use crate::load::call::ProcessCost;
-use crate::server::Server;
+use crate::server::{Server, ServerError};
 
 /// The server at a moment.
 #[derive(Debug, Clone, Copy, Default)]
@@ -37,24 +37,26 @@ impl Sample {
     /// Reads it.
     ///
     /// # Errors
-    /// When the API does not answer.
+    /// When the API does not answer, or a value is missing.
     pub fn read(server: &Server, start: Instant) -> Result<Self, SoakError> {
-        let url = format!("http://{}/metrics", server.http);
-        let text = ureq::get(&url)
-            .call()
-            .and_then(|mut answer| answer.body_mut().read_to_string())
-            .map_err(|error| std::io::Error::other(format!("{url}: {error}")))?;
+        let metrics = server.metrics()?;
+        let count = |name: &str| {
+            metrics
+                .value(name)
+                .map(|value| value as u64)
+                .map_err(ServerError::from)
+        };
         let pid = server.process.pid();
         Ok(Self {
             at: start.elapsed(),
             resident: ProcessCost::read(pid).resident,
             files: std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, |entries| entries.count() as u64),
-            rooms: metric(&text, "meet_rooms"),
-            people: metric(&text, "meet_people"),
-            sessions: metric(&text, "meet_sip_sessions"),
-            transactions: metric(&text, "meet_sip_transactions"),
-            legs: metric(&text, "meet_shard_legs"),
-            missed: metric(&text, "meet_shard_missed_ticks_total"),
+            rooms: count("meet_rooms")?,
+            people: count("meet_people")?,
+            sessions: count("meet_sip_sessions")?,
+            transactions: count("meet_sip_transactions")?,
+            legs: count("meet_shard_legs")?,
+            missed: count("meet_shard_missed_ticks_total")?,
             waited: waited(pid),
             stolen: stolen(),
         })
@@ -117,17 +119,6 @@ pub fn meetings(server: &Server) -> Result<Vec<String>, SoakError> {
 /// Connections of the API and of the soak's own look at it.
 const SPARE_FILES: u64 = 4;
 
-/// The sum of a metric over its labels.
-fn metric(text: &str, name: &str) -> u64 {
-    text.lines()
-        .filter_map(|line| {
-            let rest = line.strip_prefix(name)?;
-            let (_, value) = rest.rsplit_once(' ')?;
-            (rest.starts_with(' ') || rest.starts_with('{')).then(|| value.parse::<f64>().ok())?
-        })
-        .sum::<f64>() as u64
-}
-
 /// The second figure of a thread's schedstat: nanoseconds on the run queue. Threads named `media-…` only.
 fn waited(pid: u32) -> u64 {
     let threads = std::fs::read_dir(format!("/proc/{pid}/task"));
@@ -157,15 +148,6 @@ fn stolen() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn metrics_are_summed_over_their_labels_and_not_mixed_up() {
-        let text = "# TYPE meet_rooms gauge\nmeet_rooms 3\nmeet_rooms_more 9\nmeet_shard_legs{shard=\"0\"} 2\n\
-                    meet_shard_legs{shard=\"1\"} 5\n";
-        assert_eq!(metric(text, "meet_rooms"), 3);
-        assert_eq!(metric(text, "meet_shard_legs"), 7);
-        assert_eq!(metric(text, "meet_people"), 0);
-    }
 
     #[test]
     fn what_is_left_is_named_and_a_missed_tick_needs_an_excuse() {

@@ -74,6 +74,28 @@ pub enum Cause {
     Banned,
 }
 
+impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::KeepAlive,
+        Self::Garbage,
+        Self::Rate,
+        Self::Flood,
+        Self::Banned,
+    ];
+
+    /// Its name in the metrics.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::KeepAlive => "keepalive",
+            Self::Garbage => "garbage",
+            Self::Rate => "rate",
+            Self::Flood => "flood",
+            Self::Banned => "banned",
+        }
+    }
+}
+
 /// An allowance with an end.
 #[derive(Debug, Clone, Copy)]
 struct Pass {

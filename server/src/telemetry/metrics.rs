@@ -138,8 +138,24 @@ impl Metrics {
             metrics.transactions.clone(),
         );
         metrics.register_house(r);
+        metrics.begin_at_zero();
         *metrics.registry.lock().unwrap_or_else(PoisonError::into_inner) = registry;
         metrics
+    }
+
+    /// A scraper sees a rate only in a counter that was there before its first event.
+    fn begin_at_zero(&self) {
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let label = label(transport);
+            drop(self.received.get_or_create(&label));
+            drop(self.sent.get_or_create(&label));
+        }
+        for cause in Cause::ALL.map(Cause::as_str) {
+            drop(self.shielded.get_or_create(&CauseLabel { cause }));
+        }
+        for cause in load::Cause::ALL.map(load::Cause::as_str) {
+            drop(self.overload_refused.get_or_create(&CauseLabel { cause }));
+        }
     }
 
     fn register_house(&self, r: &mut Registry) {
@@ -212,13 +228,7 @@ impl Metrics {
 
     /// The shield dropped a datagram.
     pub fn shielded(&self, cause: Cause) {
-        let cause = match cause {
-            Cause::KeepAlive => "keepalive",
-            Cause::Garbage => "garbage",
-            Cause::Rate => "rate",
-            Cause::Flood => "flood",
-            Cause::Banned => "banned",
-        };
+        let cause = cause.as_str();
         self.shielded.get_or_create(&CauseLabel { cause }).inc();
     }
 
@@ -280,5 +290,18 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("meet_store_lost_total 3"), "{text}");
+    }
+
+    #[test]
+    fn what_has_not_happened_yet_is_shown_as_zero() {
+        let text = Metrics::new().text().unwrap();
+        for sample in [
+            "meet_sip_received_total{transport=\"udp\"} 0",
+            "meet_sip_sent_total{transport=\"tcp\"} 0",
+            "meet_sip_shielded_total{cause=\"banned\"} 0",
+            "meet_overload_refused_total{cause=\"calls\"} 0",
+        ] {
+            assert!(text.lines().any(|line| line == sample), "{sample} in {text}");
+        }
     }
 }
