@@ -2,6 +2,11 @@
 //!
 //! Absent on purpose: variables and branches of sipp's; a scenario is one straight line.
 
+/// What a scenario writes into its log where it waits for the test.
+pub const STANDS: &str = "the scenario stands";
+/// The request that lets it go on; no server sends it.
+pub const GO_ON: &str = "GOON";
+
 /// A scenario in the making.
 pub struct Scenario {
     steps: Vec<String>,
@@ -178,6 +183,14 @@ impl Scenario {
     pub fn talk(mut self, milliseconds: u32) -> Self {
         self.steps
             .push(format!("<pause milliseconds=\"{milliseconds}\"/>"));
+        self
+    }
+
+    /// Talks until the test lets it go on (`Sipp::go_on`).
+    pub fn talk_until_told(mut self) -> Self {
+        self.steps.push(format!(
+            "<nop><action><log message=\"{STANDS}\"/></action></nop>\n<recv request=\"{GO_ON}\" timeout=\"100000\"/>"
+        ));
         self
     }
 

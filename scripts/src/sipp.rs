@@ -1,11 +1,12 @@
 //! Debian's sipp as a peer: a scenario of ours, run once, judged by its exit code.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::process::{Process, ProcessError};
+use crate::process::{Process, ProcessError, wait_for};
+use crate::scenario::{GO_ON, STANDS};
 
 /// What goes wrong with sipp.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,16 @@ pub enum SippError {
         /// Its error and message logs.
         errors: String,
     },
+    /// The scenario did not come to a place where it waits for the test.
+    #[error("sipp {scenario} does not stand for the {time}th time\n{logs}")]
+    NotThere {
+        /// The scenario's file.
+        scenario: String,
+        /// Which place, counted from 1.
+        time: usize,
+        /// Its logs.
+        logs: String,
+    },
     /// The scenario could not be written.
     #[error("sipp: {0}")]
     Io(#[from] std::io::Error),
@@ -35,6 +46,9 @@ pub struct Sipp {
     process: Process,
     scenario: String,
     folder: std::path::PathBuf,
+    /// How often it was told to go on.
+    told: usize,
+    ipv4: bool,
 }
 
 impl Sipp {
@@ -74,8 +88,9 @@ impl Sipp {
                 "-nostdin",
                 "-trace_err",
                 "-trace_msg",
+                "-trace_logs",
                 "-timeout",
-                "60",
+                "120",
                 "-timeout_error",
             ])
             .args(["-s", user])
@@ -87,7 +102,58 @@ impl Sipp {
             process: Process::start(command)?,
             scenario: name.to_owned(),
             folder,
+            told: 0,
+            ipv4: remote.is_ipv4(),
         })
+    }
+
+    /// Waits until the scenario stands at its next `talk_until_told`: all before that is done.
+    pub fn stands(&self, patience: Duration) -> Result<(), SippError> {
+        let time = self.told + 1;
+        wait_for(patience, || {
+            (self.logs_named("_logs.log").matches(STANDS).count() >= time).then_some(())
+        })
+        .ok_or_else(|| SippError::NotThere {
+            scenario: self.scenario.clone(),
+            time,
+            logs: self.logs(),
+        })
+    }
+
+    /// Lets the scenario go on from there (over UDP: sipp takes any message with the call's Call-ID).
+    pub fn go_on(&mut self, patience: Duration) -> Result<(), SippError> {
+        let socket = if self.ipv4 {
+            UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?
+        } else {
+            UdpSocket::bind((Ipv6Addr::LOCALHOST, 0))?
+        };
+        self.go_on_by(&socket, patience)
+    }
+
+    /// The same, said on a socket that can reach it.
+    pub fn go_on_by(&mut self, socket: &UdpSocket, patience: Duration) -> Result<(), SippError> {
+        self.stands(patience)?;
+        self.told += 1;
+        let sent = self.logs_named("_messages.log");
+        // Its own first request says where it is and what the call is called.
+        let header = |name: &str| {
+            let line = sent.lines().find_map(|line| line.strip_prefix(name));
+            line.map(str::trim).unwrap_or_default()
+        };
+        let at = header("Via: SIP/2.0/UDP").split(';').next().unwrap_or_default();
+        let address: SocketAddr = at
+            .parse()
+            .map_err(|_| std::io::Error::other(format!("no address of sipp's in {at:?}")))?;
+        let text = format!(
+            "{GO_ON} sip:sipp@{at} SIP/2.0\r\nVia: SIP/2.0/UDP {at};branch=z9hG4bKgo{told}\r\nFrom: {to}\r\nTo: {from}\r\n\
+             Call-ID: {call}\r\nCSeq: {told} {GO_ON}\r\nContent-Length: 0\r\n\r\n",
+            told = self.told,
+            from = header("From:"),
+            to = header("To:"),
+            call = header("Call-ID:"),
+        );
+        socket.send_to(text.as_bytes(), address)?;
+        Ok(())
     }
 
     /// Waits for the end and checks that the scenario succeeded.
@@ -108,12 +174,16 @@ impl Sipp {
 
     /// sipp's error and message logs.
     pub fn logs(&self) -> String {
+        self.logs_named(".log")
+    }
+
+    fn logs_named(&self, end: &str) -> String {
         let Ok(entries) = std::fs::read_dir(&self.folder) else {
             return String::new();
         };
         entries
             .filter_map(|entry| entry.ok().map(|e| e.path()))
-            .filter(|path| path.extension().is_some_and(|e| e == "log"))
+            .filter(|path| path.to_string_lossy().ends_with(end))
             .filter_map(|path| std::fs::read_to_string(path).ok())
             .collect()
     }

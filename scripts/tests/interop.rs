@@ -42,7 +42,7 @@ fn phones_hear_all_others_of_their_room_not_themselves_and_nobody_else() {
             .invite(&sdp("127.0.0.1", probe.address.port(), "sendrecv", 1))
             .expect(200, &["isfocus", "m=audio [1-9]"])
             .ack(None)
-            .talk(9_000)
+            .talk_until_told()
             .bye();
         Sipp::start(folder.path(), name, &scenario.xml(), server.sip, room, &[]).unwrap()
     };
@@ -57,7 +57,8 @@ fn phones_hear_all_others_of_their_room_not_themselves_and_nobody_else() {
     wait_hears("eve", &tones, &[1700, 2100], || eve.heard().unwrap());
     wait_hears("fay", &tones, &[1300, 2100], || fay.heard());
     wait_hears("gus", &tones, &[1300, 1700], || gus.heard());
-    for call in calls {
+    for mut call in calls {
+        call.go_on(PATIENCE).unwrap();
         call.finish(PATIENCE).unwrap();
     }
     // sipp hung up: those who stay still hear each other, and no longer those who left.
@@ -82,23 +83,25 @@ fn hold_and_resume_by_re_invite_keep_the_audio() {
         .invite(&sdp("127.0.0.1", port, "sendrecv", 1))
         .expect(200, &["a=sendrecv"])
         .ack(None)
-        .talk(4_000)
+        .talk_until_told()
         .in_dialog("INVITE", "", Some(&sdp("127.0.0.1", port, "sendonly", 2)))
         .expect(200, &["a=recvonly"])
         .ack(None)
-        .talk(3_000)
+        .talk(1_000)
         .in_dialog("INVITE", "", Some(&sdp("127.0.0.1", port, "inactive", 3)))
         .expect(200, &["a=inactive"])
         .ack(None)
-        .talk(4_000)
+        .talk_until_told()
         .in_dialog("INVITE", "", Some(&sdp("127.0.0.1", port, "sendrecv", 4)))
         .expect(200, &["a=sendrecv"])
         .ack(None)
-        .talk(5_000)
+        .talk_until_told()
         .bye();
-    let call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "hold", &[]).unwrap();
+    let mut call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "hold", &[]).unwrap();
     wait_hears("ann before", &tones, &[1000], || ann.heard().unwrap());
     wait_hears("cat before", &tones, &[500], || cat.heard());
+    call.go_on(PATIENCE).unwrap();
+    call.stands(PATIENCE).unwrap();
     // inactive: cat still sends, nobody hears it, and nothing is sent to it.
     wait_hears("ann during", &tones, &[], || ann.heard().unwrap());
     let before = cat.received();
@@ -106,8 +109,10 @@ fn hold_and_resume_by_re_invite_keep_the_audio() {
     ann.wait_heard(silence).unwrap();
     assert_eq!(cat.received(), before, "a phone on hold gets no RTP");
     cat.forget();
+    call.go_on(PATIENCE).unwrap();
     wait_hears("ann after", &tones, &[1000], || ann.heard().unwrap());
     wait_hears("cat after", &tones, &[500], || cat.heard());
+    call.go_on(PATIENCE).unwrap();
     call.finish(PATIENCE).unwrap();
 }
 
@@ -141,21 +146,23 @@ fn the_mute_code_works_as_telephone_event_and_as_info() {
         .invite(&sdp("127.0.0.1", cat.address.port(), "sendrecv", 1))
         .expect(200, &["telephone-event/8000"])
         .ack(None)
-        .talk(12_000)
+        .talk_until_told()
         .in_dialog("INFO", info, Some(&relay('*')))
         .expect_only(200)
         .in_dialog("INFO", info, Some(&relay('6')))
         .expect_only(200)
-        .talk(5_000)
+        .talk_until_told()
         .bye();
-    let call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "keys", &[]).unwrap();
+    let mut call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "keys", &[]).unwrap();
     wait_hears("ann before", &tones, &[1000], || ann.heard().unwrap());
     for digit in ['*', '6'] {
         cat.press(digit);
     }
     wait_hears("ann, cat muted", &tones, &[], || ann.heard().unwrap());
     // The INFOs of the scenario unmute.
+    call.go_on(PATIENCE).unwrap();
     wait_hears("ann, cat unmuted", &tones, &[1000], || ann.heard().unwrap());
+    call.go_on(PATIENCE).unwrap();
     call.finish(PATIENCE).unwrap();
 }
 
@@ -172,18 +179,26 @@ fn an_offerless_invite_gets_an_offer_and_is_heard() {
         .invite("")
         .expect(200, &["m=audio [1-9]", "opus/48000/2", "PCMU/8000", "a=sendrecv"])
         .ack(Some(&answer))
-        .talk(5_000)
+        .talk_until_told()
         .bye();
-    let call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "late", &[]).unwrap();
+    let mut call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "late", &[]).unwrap();
     wait_hears("ann", &tones, &[1000], || ann.heard().unwrap());
     wait_hears("cat", &tones, &[500], || cat.heard());
+    call.go_on(PATIENCE).unwrap();
     call.finish(PATIENCE).unwrap();
 }
 
 #[test]
-fn sipp_joins_over_tcp() {
+fn sipp_joins_over_tcp_and_is_told_of_the_end_there() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_lan(folder.path(), &[]).unwrap();
+    let meetings = format!("http://{}/api/v1/meetings", server.http);
+    let made: serde_json::Value = ureq::post(&meetings)
+        .send_json(serde_json::json!({"name": "stream"}))
+        .unwrap()
+        .body_mut()
+        .read_json()
+        .unwrap();
     let mut ann = opus(folder.path(), "ann", 500);
     ann.call(&server.room("stream")).unwrap();
     let cat = probe(1000);
@@ -191,19 +206,18 @@ fn sipp_joins_over_tcp() {
         .invite(&sdp("127.0.0.1", cat.address.port(), "sendrecv", 1))
         .expect(200, &["transport=tcp"])
         .ack(None)
-        .talk(4_000)
-        .bye();
-    let call = Sipp::start(
-        folder.path(),
-        "cat",
-        &scenario.xml(),
-        server.sip,
-        "stream",
-        &["-t", "t1"],
-    )
-    .unwrap();
+        .await_request("BYE", &["SIP/2.0/TCP", "Reason:"]);
+    let tcp = ["-t", "t1"];
+    let call = Sipp::start(folder.path(), "cat", &scenario.xml(), server.sip, "stream", &tcp).unwrap();
     wait_hears("cat", &[500, 1000], &[500], || cat.heard());
     wait_hears("ann", &[500, 1000], &[1000], || ann.heard().unwrap());
+    ureq::delete(&format!("{meetings}/stream"))
+        .header(
+            "Authorization",
+            &format!("Bearer {}", made["token"].as_str().unwrap()),
+        )
+        .call()
+        .unwrap();
     call.finish(PATIENCE).unwrap();
 }
 
@@ -282,7 +296,7 @@ fn phones_meet_over_ipv6() {
             .invite(&offer)
             .expect(200, &["c=IN IP6 ::1", "Contact:.*@\\[::1\\]:"])
             .ack(None)
-            .talk(5_000)
+            .talk_until_told()
             .bye();
         let mut sipp = std::process::Command::new("sipp");
         sipp.args(["-i", "::1"]);
@@ -290,7 +304,8 @@ fn phones_meet_over_ipv6() {
     });
     wait_hears("ann", &[500, 1000], &[1000], || probes[0].heard());
     wait_hears("cat", &[500, 1000], &[500], || probes[1].heard());
-    for call in calls {
+    for mut call in calls {
+        call.go_on(PATIENCE).unwrap();
         call.finish(PATIENCE).unwrap();
     }
 }

@@ -129,9 +129,9 @@ fn create_by_the_factory_uri_and_list() {
             ],
         )
         .ack(None)
-        .talk(3_000)
+        .talk_until_told()
         .bye();
-    let call = Sipp::start(folder.path(), "ann", &scenario.xml(), server.sip, "create", &[]).unwrap();
+    let mut call = Sipp::start(folder.path(), "ann", &scenario.xml(), server.sip, "create", &[]).unwrap();
     let listed = wait_for(PATIENCE, || {
         Some(meetings(&server)).filter(|m| m.contains("\"participants\":1"))
     });
@@ -139,6 +139,7 @@ fn create_by_the_factory_uri_and_list() {
     let mut list = meet(folder.path(), &server, &["list"]);
     assert!(list.wait_exit(PATIENCE).unwrap().success());
     assert_eq!(events(&list, "meeting").len(), 1, "{}", list.output());
+    call.go_on(PATIENCE).unwrap();
     call.finish(PATIENCE).unwrap();
 }
 
@@ -222,7 +223,7 @@ fn everybody_gets_a_bye_with_a_reason_when_the_creator_dials_the_end_code() {
         .expect_only(200)
         .await_request("BYE", &reason);
     let creator = invite(&dan)
-        .talk(3_000)
+        .talk_until_told()
         .in_dialog("INFO", info, Some(&digit('*')))
         .expect_only(200)
         .in_dialog("INFO", info, Some(&digit('0')))
@@ -230,9 +231,12 @@ fn everybody_gets_a_bye_with_a_reason_when_the_creator_dials_the_end_code() {
         .in_dialog("INFO", info, Some(&digit('#')))
         .expect_only(200)
         .await_request("BYE", &reason);
-    let first = Sipp::start(folder.path(), "dan", &creator.xml(), server.sip, "code", &[]).unwrap();
+    let mut first = Sipp::start(folder.path(), "dan", &creator.xml(), server.sip, "code", &[]).unwrap();
     wait_meeting(&server, "code", true);
     let second = Sipp::start(folder.path(), "cat", &guest.xml(), server.sip, "code", &[]).unwrap();
+    let both = || meetings(&server).contains("\"participants\":2").then_some(());
+    assert!(wait_for(PATIENCE, both).is_some(), "{}", meetings(&server));
+    first.go_on(PATIENCE).unwrap();
     first.finish(PATIENCE).unwrap();
     second.finish(PATIENCE).unwrap();
     wait_meeting(&server, "code", false);

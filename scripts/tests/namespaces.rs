@@ -54,11 +54,11 @@ fn with_a_wildcard_listen_the_sdp_names_an_address_that_the_caller_reaches() {
         .invite(&sdp(&there.to_string(), cat.address.port(), "sendrecv", 1))
         .expect(200, &[&reachable, &contact])
         .ack(None)
-        .talk(5_000)
+        .talk_until_told()
         .bye();
     let mut sipp = pair.command(1, Path::new("sipp"));
     sipp.args(["-i", &there.to_string()]);
-    let call = Sipp::start_as(sipp, folder.path(), "cat", &scenario.xml(), sip, "far", &[]).unwrap();
+    let mut call = Sipp::start_as(sipp, folder.path(), "cat", &scenario.xml(), sip, "far", &[]).unwrap();
 
     let hears = |heard: workshop::tone::Recording, other: f32, own: f32| {
         let last = heard.last(1.5);
@@ -82,5 +82,7 @@ fn with_a_wildcard_listen_the_sdp_names_an_address_that_the_caller_reaches() {
         "RTP came from {:?}",
         cat.sources()
     );
+    let beside = inside(&pair.names[1], || UdpSocket::bind((there, 0))).unwrap();
+    call.go_on_by(&beside, PATIENCE).unwrap();
     call.finish(PATIENCE).unwrap();
 }

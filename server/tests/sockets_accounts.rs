@@ -16,7 +16,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
-use support::{Phone, Server, Sip, command, pcmu};
+use support::{Phone, Server, Sip, command, value_of};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -110,9 +110,9 @@ fn a_call_needs_an_account_and_the_factory_makes_a_room() {
     add_user(data.path(), "ann", "secret");
     let server = start(data.path());
     let uri = format!("sip:create@{}", server.sip);
-    let (to, clear) = (format!("<{uri}>"), pcmu("127.0.0.1", 40_010));
     // With accounts media is protected unless the configuration says otherwise.
     let phone = Phone::new(server.sip, "ann");
+    let (to, clear) = (format!("<{uri}>"), phone.offer());
     let who = ("ann", "secret", "SHA-256");
     let answer = ask(&phone, "INVITE", &uri, &to, 1, who, &clear);
     assert_eq!(answer.status(), 488, "{answer:?}");
@@ -218,20 +218,17 @@ fn registrations_are_listed_and_survive_a_kill() {
     assert!(after[0]["expires_seconds"].as_u64().unwrap() > 3000, "{after}");
 }
 
-fn protected(port: u16) -> String {
+fn protected(clear: &str) -> String {
     let key = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkw";
-    let clear = pcmu("127.0.0.1", port);
     format!("{clear}a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n")
 }
 
-fn dropped_for_a_ban(server: &Server) -> u64 {
+fn dropped_for_a_ban(server: &Server) -> f64 {
     let bearer = format!("Bearer {TOKEN}");
     let text = server
         .request("GET", "/metrics", &[("Authorization", &bearer)], "")
         .body;
-    let line = "meet_sip_shielded_total{cause=\"banned\"} ";
-    let found = text.lines().find_map(|l| l.strip_prefix(line));
-    found.map_or(0, |rest| rest.parse().unwrap())
+    value_of(&text, "meet_sip_shielded_total{cause=\"banned\"}")
 }
 
 /// Sends until the server counts it as dropped for a ban; what comes back must not be an answer to it.
@@ -261,7 +258,7 @@ fn no_call_id_hides_a_guesser() {
     let to = format!("<{uri}>");
     let mut ann = Phone::new(server.sip, "ann");
     let who = ("ann", "secret", "SHA-256");
-    let answer = ask(&ann, "INVITE", &uri, &to, 1, who, &protected(40_012));
+    let answer = ask(&ann, "INVITE", &uri, &to, 1, who, &protected(&ann.offer()));
     assert_eq!(answer.status(), 200, "{answer:?}");
     let room = answer.uri_of("Contact");
     ann.send(&ann.request("ACK", &room, answer.header("To").unwrap(), 2, "", ""));

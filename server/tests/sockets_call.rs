@@ -98,10 +98,10 @@ fn rtp_goes_to_where_it_comes_from() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::lan(data.path());
     let ann = join(&server, "ann", "nat", 500.0);
-    // Bob's SDP names a port where nobody listens, as behind a NAT.
+    // Bob's SDP names another port than the one he sends from, as behind a NAT.
     let voice = Voice::start(server.sip.ip(), 0.0);
     let phone = Phone::new(server.sip, "bob");
-    let answer = phone.call(&format!("sip:nat@{}", server.sip), &pcmu("127.0.0.1", 9));
+    let answer = phone.call(&format!("sip:nat@{}", server.sip), &phone.offer());
     assert_eq!(answer.status(), 200);
     voice.send_to(answer.media_port());
     assert!(voice.wait_tone(500.0, true, HEARD), "latched");
@@ -181,12 +181,15 @@ fn the_answers_to_strangers_and_wrong_media() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::lan(data.path());
     let uri = format!("sip:blue@{}", server.sip);
-    let sdp = pcmu("127.0.0.1", 40_000).replace("RTP/AVP", "RTP/SAVP");
-    assert_eq!(Phone::new(server.sip, "safe").call(&uri, &sdp).status(), 488);
-    let none = pcmu("127.0.0.1", 40_000)
+    let phone = Phone::new(server.sip, "safe");
+    let sdp = phone.offer().replace("RTP/AVP", "RTP/SAVP");
+    assert_eq!(phone.call(&uri, &sdp).status(), 488);
+    let phone = Phone::new(server.sip, "g729");
+    let none = phone
+        .offer()
         .replace("AVP 0 101", "AVP 18")
         .replace("rtpmap:0 PCMU", "rtpmap:18 G729");
-    assert_eq!(Phone::new(server.sip, "g729").call(&uri, &none).status(), 488);
+    assert_eq!(phone.call(&uri, &none).status(), 488);
 }
 
 #[test]

@@ -11,9 +11,9 @@
 mod support;
 
 use std::io::Read;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
-use support::{PATIENCE, Phone, Server, Sip, pcmu};
+use support::{PATIENCE, Phone, Server, Sip};
 
 /// A server in LAN mode with these lines in its configuration.
 fn configured(data: &std::path::Path, lines: &str) -> Server {
@@ -29,14 +29,7 @@ fn whoever_requires_100rel_is_rung_reliably() {
     let phone = Phone::new(server.sip, "ann");
     let uri = format!("sip:room@{}", server.sip);
     let more = "Require: 100rel\r\nSupported: 100rel\r\n";
-    let invite = phone.request(
-        "INVITE",
-        &uri,
-        &format!("<{uri}>"),
-        1,
-        more,
-        &pcmu("127.0.0.1", 40_000),
-    );
+    let invite = phone.request("INVITE", &uri, &format!("<{uri}>"), 1, more, &phone.offer());
     phone.send(&invite);
     let ringing = phone.expect("180", None, |m| m.status() == 180);
     assert_eq!(ringing.header("Require"), Some("100rel"), "{ringing:?}");
@@ -73,8 +66,7 @@ fn session_timers_are_settled_and_too_short_ones_refused() {
     let uri = format!("sip:room@{}", server.sip);
     let call = |name: &str, more: &str| -> (Phone, Sip) {
         let phone = Phone::new(server.sip, name);
-        let body = pcmu("127.0.0.1", 40_000);
-        let invite = phone.request("INVITE", &uri, &format!("<{uri}>"), 1, more, &body);
+        let invite = phone.request("INVITE", &uri, &format!("<{uri}>"), 1, more, &phone.offer());
         let answer = phone.ask(&invite);
         let to = answer.header("To").unwrap().to_owned();
         phone.send(&phone.request("ACK", &uri, &to, 1, "", ""));
@@ -149,11 +141,15 @@ fn a_roster_too_large_for_a_datagram_comes_by_tcp() {
     let data = tempfile::tempdir().unwrap();
     let server = configured(data.path(), "[sip]\nstream_above_bytes = 600\n");
     let room = format!("sip:room@{}", server.sip);
-    let watcher = Phone::new(server.sip, "watcher");
-    let answer = watcher.call(&room, &pcmu("127.0.0.1", 40_000));
+    // The watcher's phone takes TCP on the port of its Contact, which another program may have.
+    let (watcher, listener) = (0..100)
+        .find_map(|_| {
+            let phone = Phone::new(server.sip, "watcher");
+            TcpListener::bind(phone.me).ok().map(|listener| (phone, listener))
+        })
+        .unwrap();
+    let answer = watcher.call(&room, &watcher.offer());
     assert_eq!(answer.status(), 200);
-    // The watcher's phone takes TCP on the port of its Contact.
-    let listener = TcpListener::bind(watcher.me).unwrap();
     let more = "Event: conference\r\nExpires: 600\r\n";
     let watching = Phone {
         call_id: format!("{}-watch", watcher.call_id),
@@ -161,7 +157,7 @@ fn a_roster_too_large_for_a_datagram_comes_by_tcp() {
     };
     let subscribe = watching.request("SUBSCRIBE", &room, &format!("<{room}>"), 1, more, "");
     assert_eq!(watching.ask(&subscribe).status(), 200);
-    let (mut stream, _) = listener.accept().unwrap();
+    let mut stream = accept(&listener);
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut got = Vec::new();
     let mut buffer = [0; 4096];
@@ -175,4 +171,20 @@ fn a_roster_too_large_for_a_datagram_comes_by_tcp() {
         notify.starts_with("NOTIFY ") && notify.contains("Via: SIP/2.0/TCP "),
         "{notify}"
     );
+}
+
+/// The next connection.
+fn accept(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(false).unwrap();
+                return stream;
+            }
+            Err(error) => assert!(Instant::now() < deadline, "nobody connects: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

@@ -15,10 +15,17 @@ use media::{Voice, share};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use support::{PATIENCE, Phone, Server, Sip, pcmu};
 
 const HEARD: Duration = Duration::from_secs(8);
+/// With less than this between its packets a source has surely not fallen silent (the server waits for 500 ms).
+const STEADY: Duration = Duration::from_millis(400);
+/// RFC 3261 §17.1.2.2: so long a client waits for the answer to a request.
+const TIMER_F: Duration = Duration::from_secs(32);
 
 struct Member {
     phone: Phone,
@@ -80,12 +87,6 @@ fn answers(socket: &UdpSocket) -> Vec<Sip> {
     all
 }
 
-fn counter(server: &Server, line: &str) -> u64 {
-    let text = server.get("/metrics").body;
-    let found = text.lines().find_map(|l| l.strip_prefix(line));
-    found.map_or(0, |rest| rest.trim().parse().unwrap())
-}
-
 /// A BYE needs Call-ID and both tags of the dialog, which only its ends know.
 #[test]
 fn a_forged_bye_ends_no_call() {
@@ -129,6 +130,13 @@ fn a_forged_bye_ends_no_call() {
 /// number and timestamp say.
 #[test]
 fn forged_media_is_not_heard() {
+    // A machine that keeps Ann's phone from sending lets the server believe that she has moved: such a try says nothing.
+    let judged = (0..10).any(|_| forge_media());
+    assert!(judged, "ann's phone could never send steadily");
+}
+
+/// One try; false where the true source was not steady.
+fn forge_media() -> bool {
     let data = tempfile::tempdir().unwrap();
     let server = Server::lan(data.path());
     let (ann, bob) = call(&server);
@@ -138,9 +146,14 @@ fn forged_media_is_not_heard() {
     // A second one knows Ann's SSRC, and tries all sequence numbers around hers.
     let ssrc = u32::from(ann.voice.address.port()).to_be_bytes();
     let guesser = stranger("127.0.0.1");
-    let deadline = Instant::now() + Duration::from_secs(3);
-    let mut sequence = 0_u16;
-    while Instant::now() < deadline {
+    let (mut rounds, mut sequence) = (0, 0_u16);
+    let deadline = Instant::now() + PATIENCE;
+    // Three seconds of it at least, and on until Bob has half a second of nothing but Ann.
+    while rounds < 600 || share(&bob.voice.recent(), 500.0) <= 0.8 {
+        if Instant::now() > deadline {
+            break;
+        }
+        rounds += 1;
         for _ in 0..20 {
             sequence = sequence.wrapping_add(37);
             let mut packet = vec![0x80, 0];
@@ -151,50 +164,82 @@ fn forged_media_is_not_heard() {
             guesser.send_to(&packet, ("127.0.0.1", port)).unwrap();
         }
         std::thread::sleep(Duration::from_millis(5));
-        assert!(mallory.packets().is_empty(), "media goes to the forger");
     }
-    let recent = bob.voice.recent();
+    let (heard, taken) = (bob.voice.recent(), mallory.packets().len());
+    // A pause that still goes on counts too.
+    ann.voice.wait_sent(1);
+    if ann.voice.longest_pause() > STEADY {
+        return false;
+    }
+    assert_eq!(taken, 0, "media goes to the forger");
     assert!(
-        share(&recent, 500.0) > 0.8,
+        share(&heard, 500.0) > 0.8,
         "bob hears ann, and her alone: {}",
-        share(&recent, 500.0)
+        share(&heard, 500.0)
     );
-    assert!(share(&recent, 2000.0) < 0.02, "bob hears mallory");
+    assert!(share(&heard, 2000.0) < 0.02, "bob hears mallory");
     assert!(ann.voice.wait_tone(1000.0, true, HEARD), "ann still hears bob");
+    true
 }
 
-/// Floods from one host and from many: a call's own requests are answered, and what strangers get stays small.
+/// Strangers from many addresses who send SIP and garbage until it is dropped.
+struct Flood {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Flood {
+    fn start(server: SocketAddr) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&stop);
+        let mallory = Phone::new(server, "mallory");
+        let sockets: Vec<UdpSocket> = (2..40).map(|n| stranger(&format!("127.0.0.{n}"))).collect();
+        let flood = move || {
+            let mut sent = 0_u32;
+            while !over.load(Ordering::Relaxed) {
+                for socket in &sockets {
+                    let method = ["OPTIONS", "REGISTER", "INVITE", "BYE"][sent as usize % 4];
+                    let text =
+                        mallory.request(method, "sip:none.such@127.0.0.1", "<sip:x@h>", sent + 1, "", "");
+                    let text = text.replace(&mallory.call_id, &format!("c{sent}"));
+                    drop(socket.send_to(text.as_bytes(), server));
+                    drop(socket.send_to(&[0x81; 200], server));
+                    sent += 1;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        };
+        Self {
+            stop,
+            thread: Some(std::thread::spawn(flood)),
+        }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// While a flood from many hosts goes on a call's own requests are answered, and nobody is banned for what may be forged.
 #[test]
 fn a_flood_of_strangers_stops_no_call() {
     let data = tempfile::tempdir().unwrap();
     let server = Server::lan(data.path());
     let (ann, bob) = call(&server);
-    let mallory = Phone::new(server.sip, "mallory");
-    let deadline = Instant::now() + Duration::from_secs(3);
-    let sockets: Vec<UdpSocket> = (2..40).map(|n| stranger(&format!("127.0.0.{n}"))).collect();
-    let mut sent = 0_u32;
-    while Instant::now() < deadline {
-        for socket in &sockets {
-            let method = ["OPTIONS", "REGISTER", "INVITE", "BYE"][sent as usize % 4];
-            let text = mallory.request(method, "sip:none.such@127.0.0.1", "<sip:x@h>", sent + 1, "", "");
-            let text = text.replace(&mallory.call_id, &format!("c{sent}"));
-            drop(socket.send_to(text.as_bytes(), server.sip));
-            drop(socket.send_to(&[0x81; 200], server.sip));
-            sent += 1;
-        }
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    assert!(counter(&server, "meet_sip_shielded_total{cause=\"garbage\"}") > 1000);
+    let flood = Flood::start(server.sip);
+    server.wait_metric("meet_sip_shielded_total{cause=\"garbage\"}", |count| {
+        count > 1000.0
+    });
     let asked = Instant::now();
     assert_eq!(ann.phone.bye(&ann.answer, 2).status(), 200);
-    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < TIMER_F, "{:?}", asked.elapsed());
     assert_eq!(people(&server), 1);
+    drop(flood);
     assert_eq!(bob.phone.bye(&bob.answer, 2).status(), 200);
-    assert_eq!(
-        counter(&server, "meet_bans_total"),
-        0,
-        "nobody is banned for what may be forged"
-    );
+    assert_eq!(server.metric("meet_bans_total"), 0.0, "it may all be forged");
 }
 
 /// With accounts: what comes back to an address that has proved nothing is one packet, not much longer than what
@@ -227,7 +272,7 @@ fn nothing_is_amplified() {
         let socket = stranger("127.0.0.1");
         let uri = format!("{uri}@{}", server.sip);
         let sdp = if method == "INVITE" {
-            pcmu("127.0.0.1", 9)
+            victim.offer()
         } else {
             String::new()
         };
@@ -331,7 +376,7 @@ fn held_connections_lock_nobody_out() {
             );
         }
     }
-    assert!(counter(&server, "meet_tcp_evicted_total") >= 30);
+    assert!(server.metric("meet_tcp_evicted_total") >= 30.0);
 }
 
 fn options(server: SocketAddr, phone: &Phone, cseq: u32) -> u16 {

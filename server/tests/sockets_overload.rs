@@ -10,8 +10,8 @@
 mod support;
 
 use std::path::Path;
-use std::time::{Duration, Instant};
-use support::{PATIENCE, Phone, Server, Sip, pcmu};
+use std::time::Instant;
+use support::{PATIENCE, Phone, Server, Sip};
 
 fn server(data: &Path, overload: &str) -> Server {
     let config = data.join("overload.toml");
@@ -21,7 +21,7 @@ fn server(data: &Path, overload: &str) -> Server {
 
 fn call(server: &Server, name: &str, room: &str) -> (Phone, Sip) {
     let phone = Phone::new(server.sip, name);
-    let answer = phone.call(&format!("sip:{room}@{}", server.sip), &pcmu("127.0.0.1", 9));
+    let answer = phone.call(&format!("sip:{room}@{}", server.sip), &phone.offer());
     (phone, answer)
 }
 
@@ -36,15 +36,6 @@ fn refused(answer: &Sip) {
     assert!((5..=10).contains(&seconds), "{seconds}");
 }
 
-/// Polls the metrics until a line begins so.
-fn metric(server: &Server, line: &str) {
-    let deadline = Instant::now() + PATIENCE;
-    while !server.get("/metrics").body.lines().any(|l| l.starts_with(line)) {
-        assert!(Instant::now() < deadline, "no {line} in /metrics");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn a_full_house_refuses_new_calls_and_serves_those_that_are_up() {
     let data = tempfile::tempdir().unwrap();
@@ -53,13 +44,12 @@ fn a_full_house_refuses_new_calls_and_serves_those_that_are_up() {
     let (bob, second) = call(&server, "bob", "green");
     assert_eq!((up.status(), second.status()), (200, 200));
     refused(&call(&server, "eve", "blue").1);
-    metric(&server, "meet_overload_refused_total{cause=\"calls\"}");
+    server.wait_metric("meet_overload_refused_total{cause=\"calls\"}", |refused| {
+        refused >= 1.0
+    });
     // Within the calls everything goes on: a question, a new offer, the end.
     assert_eq!(within(&ann, &up, "OPTIONS", 2, "").status(), 200);
-    assert_eq!(
-        within(&ann, &up, "UPDATE", 3, &pcmu("127.0.0.1", 11)).status(),
-        200
-    );
+    assert_eq!(within(&ann, &up, "UPDATE", 3, &bob.offer()).status(), 200);
     let uri = format!("sip:{}", server.sip);
     let fay = Phone::new(server.sip, "fay");
     assert_eq!(
@@ -91,7 +81,7 @@ fn a_burst_gets_what_a_second_allows() {
                 number += 1;
                 let phone = Phone::new(server.sip, &format!("p{number}"));
                 let uri = format!("sip:blue@{}", server.sip);
-                let invite = phone.request("INVITE", &uri, &format!("<{uri}>"), 1, "", &pcmu("127.0.0.1", 9));
+                let invite = phone.request("INVITE", &uri, &format!("<{uri}>"), 1, "", &phone.offer());
                 phone.send(&invite);
                 (phone, invite)
             })

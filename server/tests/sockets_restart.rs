@@ -14,7 +14,7 @@ mod support;
 use media::Voice;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use support::{PATIENCE, Phone, Server, Sip, pcmu};
 
 const HEARD: Duration = Duration::from_secs(8);
@@ -41,30 +41,6 @@ fn join(server: &Server, name: &str, room: &str, hertz: f32) -> (Phone, Voice, S
     assert_eq!(answer.status(), 200, "{answer:?}");
     voice.send_to(answer.media_port());
     (phone, voice, answer)
-}
-
-/// A counter or gauge of `/metrics`.
-fn metric(server: &Server, name: &str) -> f64 {
-    let text = server.get("/metrics").body;
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(name) && line[name.len()..].starts_with(' '));
-    line.unwrap_or_else(|| panic!("no {name} in {text}"))[name.len()..]
-        .trim()
-        .parse()
-        .unwrap()
-}
-
-fn wait_metric(server: &Server, name: &str, good: impl Fn(f64) -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !good(metric(server, name)) {
-        assert!(
-            Instant::now() < deadline,
-            "{name} is still {}",
-            metric(server, name)
-        );
-        std::thread::sleep(Duration::from_millis(20));
-    }
 }
 
 fn health(server: &Server) -> String {
@@ -141,7 +117,8 @@ fn what_was_known_is_known(server: &Server, desk: &Phone) {
         registered.contains(&format!("sip:desk@{}", desk.me)),
         "{registered}"
     );
-    let gone = Phone::new(address, "eve").call(&format!("sip:over@{address}"), &pcmu("127.0.0.1", 9));
+    let eve = Phone::new(address, "eve");
+    let gone = eve.call(&format!("sip:over@{address}"), &eve.offer());
     assert_eq!(gone.status(), 410, "an ended name stays held");
 }
 
@@ -191,11 +168,11 @@ fn a_locked_database_stops_no_call() {
     let (_bob, bob_voice, _) = join(&server, "bob", "blue", 1000.0);
     assert!(bob_voice.wait_tone(500.0, true, HEARD), "bob hears ann");
     assert_eq!(ann.bye(&answer, 2).status(), 200);
-    wait_metric(&server, "meet_store_waiting", |waiting| waiting >= 3.0);
+    server.wait_metric("meet_store_waiting", |waiting| waiting >= 3.0);
     assert_eq!(health(&server), "degraded");
     other.execute_batch("COMMIT").unwrap();
-    wait_metric(&server, "meet_store_waiting", |waiting| waiting == 0.0);
-    assert_eq!(metric(&server, "meet_store_lost_total"), 0.0);
+    server.wait_metric("meet_store_waiting", |waiting| waiting == 0.0);
+    assert_eq!(server.metric("meet_store_lost_total"), 0.0);
     assert_eq!(health(&server), "ok");
     let log = server.get("/api/v1/events").body;
     assert!(
@@ -221,11 +198,11 @@ fn a_full_disk_stops_no_call() {
     let (_bob, bob_voice, _) = join(&server, "bob", "blue", 1000.0);
     assert!(bob_voice.wait_tone(500.0, true, HEARD), "bob hears ann");
     assert_eq!(ann.bye(&answer, 2).status(), 200);
-    wait_metric(&server, "meet_store_waiting", |waiting| waiting >= 3.0);
+    server.wait_metric("meet_store_waiting", |waiting| waiting >= 3.0);
     assert_eq!(health(&server), "degraded");
     prlimit(pid, Resource::Fsize, limit(None)).unwrap();
-    wait_metric(&server, "meet_store_waiting", |waiting| waiting == 0.0);
-    assert_eq!(metric(&server, "meet_store_lost_total"), 0.0);
+    server.wait_metric("meet_store_waiting", |waiting| waiting == 0.0);
+    assert_eq!(server.metric("meet_store_lost_total"), 0.0);
     let log = server.get("/api/v1/events").body;
     assert!(
         log.contains("person-joined") && log.contains("person-left"),

@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::{TcpStream, UdpSocket};
 use std::time::{Duration, Instant};
-use support::{PATIENCE, Phone, Server, Sip, pcmu};
+use support::{PATIENCE, Phone, Server, Sip};
 
 fn options(phone: &Phone, cseq: u32) -> Sip {
     let uri = format!("sip:{}", phone.server);
@@ -71,7 +71,7 @@ fn several_addresses_and_the_wildcard() {
     let phone = Phone::new(there, "ann");
     assert_eq!(options(&phone, 1).status(), 200);
     // Behind the wildcard the SDP names what this caller can reach.
-    let answer = phone.call(&format!("sip:w@{there}"), &pcmu("127.0.0.1", 40_000));
+    let answer = phone.call(&format!("sip:w@{there}"), &phone.offer());
     assert_eq!(answer.status(), 200, "{answer:?}");
     assert!(answer.body().contains("c=IN IP4 127.0.0.1"), "{}", answer.body());
     assert!(answer.uri_of("Contact").contains("127.0.0.1"), "{answer:?}");
@@ -156,7 +156,7 @@ fn the_end_says_goodbye_and_keeps_its_time() {
     let data = tempfile::tempdir().unwrap();
     let mut server = Server::lan(data.path());
     let phone = Phone::new(server.sip, "ann");
-    let answer = phone.call(&format!("sip:room@{}", server.sip), &pcmu("127.0.0.1", 40_002));
+    let answer = phone.call(&format!("sip:room@{}", server.sip), &phone.offer());
     assert_eq!(answer.status(), 200, "{answer:?}");
     server.until("/api/v1/meetings", |list| {
         list["meetings"][0]["participants"] == 1
@@ -183,7 +183,7 @@ fn the_end_does_not_wait_for_the_deaf_and_a_second_signal_is_at_once() {
         let phone = Phone::new(server.sip, "deaf");
         assert_eq!(
             phone
-                .call(&format!("sip:room@{}", server.sip), &pcmu("127.0.0.1", 40_004))
+                .call(&format!("sip:room@{}", server.sip), &phone.offer())
                 .status(),
             200
         );

@@ -3,7 +3,7 @@
 
 use rtp_media::srtp::SrtpLink;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -17,6 +17,7 @@ pub struct Voice {
     link: Arc<Mutex<SrtpLink>>,
     to: Arc<AtomicU16>,
     talking: Arc<AtomicBool>,
+    longest_pause: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
@@ -65,8 +66,11 @@ impl Voice {
             }
         });
         let (s, t, on) = (Arc::clone(&stop), Arc::clone(&to), Arc::clone(&talking));
+        let longest_pause = Arc::new(AtomicU64::new(0));
+        let pause = Arc::clone(&longest_pause);
         let wire = (Arc::clone(&link), Arc::clone(&sent));
-        let talker = std::thread::spawn(move || talk(&socket, ip, (hertz, first), (&s, &t, &on), &wire));
+        let talker =
+            std::thread::spawn(move || talk(&socket, ip, (hertz, first), (&s, &t, &on, &pause), &wire));
         Self {
             address,
             heard,
@@ -75,6 +79,7 @@ impl Voice {
             link,
             to,
             talking,
+            longest_pause,
             stop,
             threads: vec![listener, talker],
         }
@@ -87,6 +92,23 @@ impl Voice {
 
     pub fn talk(&self, on: bool) {
         self.talking.store(on, Ordering::Relaxed);
+    }
+
+    /// The longest time between two packets so far: more than 20 ms where the machine had no time for this talker.
+    pub fn longest_pause(&self) -> Duration {
+        Duration::from_micros(self.longest_pause.load(Ordering::Relaxed))
+    }
+
+    /// Waits until so many more packets have been sent.
+    pub fn wait_sent(&self, more: usize) {
+        let (before, deadline) = (
+            self.sent.lock().unwrap().len(),
+            Instant::now() + crate::support::PATIENCE,
+        );
+        while self.sent.lock().unwrap().len() < before + more {
+            assert!(Instant::now() < deadline, "nothing is sent");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// The protection of what is sent and received; clear until somebody changes it.
@@ -140,10 +162,11 @@ fn talk(
     socket: &UdpSocket,
     ip: IpAddr,
     (hertz, first): (f32, u16),
-    (stop, to, on): (&AtomicBool, &AtomicU16, &AtomicBool),
+    (stop, to, on, pause): (&AtomicBool, &AtomicU16, &AtomicBool, &AtomicU64),
     wire: &Wire,
 ) {
     let start = Instant::now();
+    let mut last = None;
     let ssrc = u32::from(socket.local_addr().unwrap().port()).to_be_bytes();
     for n in 0_u32.. {
         if stop.load(Ordering::Relaxed) {
@@ -153,6 +176,7 @@ fn talk(
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         let port = to.load(Ordering::Relaxed);
         if port == 0 || !on.load(Ordering::Relaxed) {
+            last = None;
             continue;
         }
         let mut packet = vec![0x80, 0];
@@ -168,6 +192,10 @@ fn talk(
         let packet = link.outgoing(&packet, &mut space).unwrap();
         wire.1.lock().unwrap().push(packet.to_vec());
         drop(socket.send_to(packet, (ip, port)));
+        let now = Instant::now();
+        if let Some(before) = last.replace(now) {
+            pause.fetch_max(now.duration_since(before).as_micros() as u64, Ordering::Relaxed);
+        }
     }
 }
 

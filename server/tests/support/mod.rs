@@ -140,6 +140,41 @@ impl Server {
     }
 }
 
+impl Server {
+    /// A value of `/metrics`; see [`value_of`].
+    pub fn metric(&self, name: &str) -> f64 {
+        value_of(&self.get("/metrics").body, name)
+    }
+
+    /// Polls a value of `/metrics` until it satisfies.
+    pub fn wait_metric(&self, name: &str, good: impl Fn(f64) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let value = self.metric(name);
+            if good(value) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{name} is still {value}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// The sum over all labels of a value of `/metrics`, or the one value of `name{label="…"}`. A name that nobody writes
+/// fails the test.
+pub fn value_of(metrics: &str, name: &str) -> f64 {
+    let values: Vec<f64> = metrics
+        .lines()
+        .filter_map(|line| {
+            let (key, value) = line.rsplit_once(' ')?;
+            let labels = key.strip_prefix(name)?;
+            (labels.is_empty() || labels.starts_with('{')).then(|| value.parse().unwrap())
+        })
+        .collect();
+    assert!(!values.is_empty(), "no {name} in {metrics}");
+    values.iter().sum()
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         drop(self.child.kill());
@@ -201,6 +236,8 @@ fn unchunk(mut rest: &str) -> String {
 /// A SIP phone on a bare UDP socket.
 pub struct Phone {
     pub socket: UdpSocket,
+    /// Where [`Self::offer`] wants its media: nobody reads there, and nobody else can be there.
+    pub media: UdpSocket,
     pub server: SocketAddr,
     pub me: SocketAddr,
     pub call_id: String,
@@ -253,9 +290,11 @@ impl Phone {
         let socket = UdpSocket::bind((ip, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
         let me = socket.local_addr().unwrap();
+        let media = UdpSocket::bind((ip, 0)).unwrap();
         let call_id = format!("{name}-{}-{}", me.port(), std::process::id());
         Self {
             socket,
+            media,
             server,
             me,
             call_id,
@@ -280,6 +319,12 @@ impl Phone {
             port = me.port(),
             length = body.len()
         )
+    }
+
+    /// An offer of PCMU by a phone that hears nothing.
+    pub fn offer(&self) -> String {
+        let address = self.media.local_addr().unwrap();
+        pcmu(&address.ip().to_string(), address.port())
     }
 
     pub fn send(&self, text: &str) {
