@@ -15,7 +15,7 @@ use media::Voice;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
-use support::{PATIENCE, Phone, Server, Sip, pcmu};
+use support::{Phone, Server, Sip, pcmu};
 
 const HEARD: Duration = Duration::from_secs(8);
 
