@@ -216,3 +216,31 @@ fn the_server_captures_its_own_traffic() {
     assert_eq!(count(b"X-Over: stream"), 1, "SIP over TCP");
     assert!(bytes.len() > 20_000, "{} bytes", bytes.len());
 }
+
+/// Each line says what it is about: the room, in it the call, and of the call the leg.
+#[test]
+fn the_log_tells_room_call_and_leg() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::with(data.path(), &["--log-level", "debug"]);
+    let ann = join(&server, "ann", "blue", 500.0);
+    let call = format!("call{{id=\"{}\"}}", ann.phone.call_id);
+    let created = server.wait_log(|line| line.contains("meeting created"));
+    assert!(created.contains(&call), "{created}");
+    let about = format!("room{{id=r1 name=\"blue\"}}:{call}:leg{{id=1}}: ");
+    let joined = server.wait_log(|line| line.contains("joined person="));
+    assert!(joined.contains(&about), "{joined}");
+    assert_eq!(ann.phone.bye(&ann.answer, 2).status(), 200);
+    let left = server.wait_log(|line| line.contains("left person="));
+    assert!(left.contains(&about), "{left}");
+    let eve = Phone::new(server.sip, "eve");
+    let sealed = eve.offer().replace("RTP/AVP", "RTP/SAVP");
+    assert_eq!(
+        eve.call(&format!("sip:blue@{}", server.sip), &sealed).status(),
+        488
+    );
+    let refused = server.wait_log(|line| line.contains("refused") && line.contains("INVITE"));
+    assert!(
+        refused.contains(&format!("call{{id=\"{}\"}}", eve.call_id)),
+        "{refused}"
+    );
+}

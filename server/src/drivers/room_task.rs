@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::Instant;
 use tokio::sync::mpsc;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 /// What a room has for the signalling task.
 #[derive(Debug)]
@@ -155,6 +155,13 @@ impl RoomTask {
     }
 
     async fn media_command(&mut self, command: MediaCommand) {
+        let span = command
+            .leg()
+            .map_or_else(Span::none, |leg| self.room.leg_span(leg));
+        self.carry_out(command).instrument(span).await;
+    }
+
+    async fn carry_out(&mut self, command: MediaCommand) {
         match command {
             MediaCommand::OpenLeg {
                 leg,
@@ -198,7 +205,7 @@ impl RoomTask {
                 }
             }
             Err(error) => {
-                tracing::error!(%leg, %address, %error, "no sockets for a leg; look at `ulimit -n`");
+                tracing::error!(%address, %error, "no sockets for a leg; look at `ulimit -n`");
                 RoomInput::LegFailed { leg }
             }
         };
@@ -223,7 +230,7 @@ impl RoomTask {
                     && self.shard(RoomCommand::Mixer(mixer::Command::Add(built))).await
             }
             Err(error) => {
-                tracing::error!(%leg, %error, "a leg cannot be built");
+                tracing::error!(%error, "a leg cannot be built");
                 false
             }
         };
@@ -244,7 +251,7 @@ impl RoomTask {
                 }
             },
             Err(error) => {
-                tracing::error!(%leg, %error, "the keys of a leg cannot be used");
+                tracing::error!(%error, "the keys of a leg cannot be used");
                 self.room
                     .handle_input(RoomInput::LegFailed { leg }, Instant::now());
             }
@@ -258,7 +265,7 @@ impl RoomTask {
                     .await;
             }
             Err(error) => {
-                tracing::error!(%leg, %error, "a change of a leg cannot be built");
+                tracing::error!(%error, "a change of a leg cannot be built");
                 self.room
                     .handle_input(RoomInput::LegFailed { leg }, Instant::now());
             }

@@ -16,6 +16,7 @@ use sip_proto::endpoint::{Flow, ServerTx, SessionId, SubscriptionId};
 use sip_proto::headers::Authorization;
 use sip_proto::message::{HeaderName, Method, Request, Response, StatusCode};
 use sip_proto::uri::Uri;
+use tracing::Span;
 
 use super::admission::{Caller, Verdict};
 use super::answers::{self, Rejection};
@@ -102,7 +103,10 @@ impl Focus {
 
     fn turn_away(&mut self, request: Request, flow: Flow, rejection: Rejection) {
         let Rejection { status, headers } = rejection;
-        tracing::debug!(method = %request.method, status = status.code(), remote = %flow.remote, "turned away");
+        // Strangers by the thousand come by here: the span is made only where the line is written.
+        tracing::debug_span!("call", id = call_id(&request)).in_scope(
+            || tracing::debug!(method = %request.method, status = status.code(), remote = %flow.remote, "turned away"),
+        );
         self.sip(SipCommand::TurnAway {
             request: Box::new(request),
             flow,
@@ -133,6 +137,7 @@ impl Focus {
 
     /// A request from outside any dialog.
     pub(super) fn arrive(&mut self, door: Door, request: Request, flow: Flow, now: Instant) {
+        let _call = call_span(&request).entered();
         if self.stage != Stage::Open && !matches!(door, Door::Other(_)) {
             return self.refuse(door, &request, Rejection::unavailable());
         }
@@ -179,6 +184,7 @@ impl Focus {
         else {
             return;
         };
+        let _call = call_span(&request).entered();
         let source = flow.remote.ip();
         let proved = self.gate.proves_address(&auth, source, now);
         match self.gate.judge(&request, &auth, source, account, now) {
@@ -496,6 +502,15 @@ impl Focus {
             &self.settings.factory_user,
         )
     }
+}
+
+/// The span `call{id}` of what is logged about a request.
+pub(super) fn call_span(request: &Request) -> Span {
+    tracing::info_span!("call", id = call_id(request))
+}
+
+fn call_id(request: &Request) -> &str {
+    request.headers.get(&HeaderName::CallId).unwrap_or_default()
 }
 
 /// What is said of a name that has no living room.

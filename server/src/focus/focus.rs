@@ -16,7 +16,7 @@ use super::answers::{self, Rejection};
 use super::api::{ApiRefusal, ApiReply};
 use super::command::SipCommand;
 use super::directory::Directory;
-use super::entrance::{Door, Waiting};
+use super::entrance::{Door, Waiting, call_span};
 use super::half_open::HalfOpen;
 use super::ids::{LookupId, RoomId};
 use super::io::{FocusInput, FocusOutput};
@@ -138,6 +138,7 @@ impl Focus {
             && entry.get().deadline <= now
         {
             let waiting = entry.remove();
+            let _call = call_span(&waiting.request).entered();
             self.refuse(waiting.door, &waiting.request, Rejection::unavailable());
         }
         if self.retry_at.is_some_and(|at| at <= now) {
@@ -188,10 +189,7 @@ impl Focus {
 
     /// Refuses whatever stands at the door.
     pub(super) fn refuse(&mut self, door: Door, request: &Request, rejection: Rejection) {
-        tracing::debug!(
-            method = %request.method, status = rejection.status.code(),
-            call = request.headers.call_id().map(|id| id.as_str().to_owned()).unwrap_or_default(), "refused"
-        );
+        tracing::debug!(method = %request.method, status = rejection.status.code(), "refused");
         let Rejection { status, headers } = rejection;
         self.sip(match door {
             Door::Call(session) => SipCommand::Reject {
@@ -328,6 +326,7 @@ impl Focus {
                 event: SessionEvent::Request { tx, request },
                 ..
             } => {
+                let _call = call_span(&request).entered();
                 self.refuse(Door::Other(tx), &request, Rejection::unavailable());
             }
             RoomInput::Api { id, .. } => {
@@ -359,6 +358,7 @@ impl Focus {
         }
         self.stage = Stage::Draining;
         for (_, waiting) in std::mem::take(&mut self.waiting) {
+            let _call = call_span(&waiting.request).entered();
             self.refuse(waiting.door, &waiting.request, Rejection::unavailable());
         }
         let rooms: Vec<RoomId> = self.directory.iter().map(|(room, _)| room).collect();

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use mixer::LegStats;
 use sip_proto::endpoint::{Flow, SessionId};
 use sip_proto::sdp::offer_answer::NegotiatedSrtp;
+use tracing::Span;
 
 use super::api::ParticipantStatus;
 use super::digits::DigitBuffer;
@@ -121,6 +122,8 @@ pub struct Leg {
     pub digits: DigitBuffer,
     /// The latest statistics.
     pub stats: Option<LegStats>,
+    /// `call{id}:leg{id}`, for whatever is logged about it.
+    pub span: Span,
 }
 
 impl LegState {
@@ -146,7 +149,9 @@ impl LegState {
 impl Leg {
     /// A leg that rings for `ring` before its sockets are opened.
     pub fn new(id: LegId, join: Join, display: String, ring: Duration, now: Instant) -> Self {
+        let call = tracing::info_span!("call", id = join.person.call_id);
         Self {
+            span: tracing::info_span!(parent: &call, "leg", %id),
             id,
             session: join.session,
             flow: join.flow,

@@ -191,6 +191,21 @@ pub enum MediaCommand {
     CloseRoom,
 }
 
+impl MediaCommand {
+    /// Whose media it is about.
+    pub const fn leg(&self) -> Option<LegId> {
+        match self {
+            Self::OpenLeg { leg, .. }
+            | Self::Add { leg, .. }
+            | Self::Keys { leg, .. }
+            | Self::Update { leg, .. }
+            | Self::Mute { leg, .. }
+            | Self::CloseLeg { leg } => Some(*leg),
+            Self::CloseRoom => None,
+        }
+    }
+}
+
 /// What a room tells the focus.
 #[derive(Debug)]
 pub enum RoomReport {

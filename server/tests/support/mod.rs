@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before the test gives up.
@@ -35,6 +35,7 @@ pub struct Server {
     pub ready: String,
     pub sip: SocketAddr,
     pub http: SocketAddr,
+    log: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
@@ -67,10 +68,12 @@ impl Server {
                 drop(sender.send(line));
             }
         });
-        let log = child.stderr.take().unwrap();
+        let (stderr, log) = (child.stderr.take().unwrap(), Arc::default());
+        let kept: Arc<Mutex<Vec<String>>> = Arc::clone(&log);
         std::thread::spawn(move || {
-            for line in BufReader::new(log).lines().map_while(Result::ok) {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 eprintln!("  server: {line}");
+                kept.lock().unwrap().push(line);
             }
         });
         let ready = lines.recv_timeout(PATIENCE).unwrap_or_else(|_| {
@@ -91,6 +94,20 @@ impl Server {
             ready,
             sip,
             http,
+            log,
+        }
+    }
+
+    /// The first line of the log that satisfies.
+    pub fn wait_log(&self, good: impl Fn(&str) -> bool) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let found = self.log.lock().unwrap().iter().find(|line| good(line)).cloned();
+            if let Some(line) = found {
+                return line;
+            }
+            assert!(Instant::now() < deadline, "no such line in the log");
+            std::thread::sleep(Duration::from_millis(20));
         }
     }
 

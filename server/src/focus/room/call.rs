@@ -181,10 +181,9 @@ impl Room {
             }
         }
         if leg.is_confirmed() {
-            tracing::info!(
-                room = %self.setup.name, leg = %id, call = %leg.person.call_id, person = %leg.display,
-                reason = reason.as_str(), "left"
-            );
+            // A room that ends lets go of all its legs while it handles one of them.
+            leg.span
+                .in_scope(|| tracing::info!(person = %leg.display, reason = reason.as_str(), "left"));
             self.push(RoomOutput::Record(StoreRecord::PersonLeft {
                 room: self.setup.id,
                 name: self.setup.name.to_string(),
@@ -205,7 +204,7 @@ impl Room {
                 }
             }
             LegState::Opening { .. } => {
-                tracing::warn!(room = %self.setup.name, leg = %id, "the shard did not open the leg in time");
+                tracing::warn!("the shard did not open the leg in time");
                 self.remove_leg(id, LeaveReason::Failed, true, now);
             }
             LegState::Answered { .. } | LegState::Confirmed { .. } => match leg.probe {
@@ -226,7 +225,7 @@ impl Room {
             match leg.negotiation.take_answer(content_type, body) {
                 Ok(negotiated) => self.apply(id, &negotiated, now),
                 Err(error) => {
-                    tracing::info!(room = %self.setup.name, leg = %id, %error, "the ACK's answer does not fit");
+                    tracing::info!(%error, "the ACK's answer does not fit");
                     return self.remove_leg(id, LeaveReason::BadAnswer, true, now);
                 }
             }
@@ -246,9 +245,7 @@ impl Room {
             user_agent: leg.person.user_agent.clone(),
             call_id: leg.person.call_id.clone(),
         };
-        tracing::info!(
-            room = %self.setup.name, leg = %id, call = %leg.person.call_id, person = %leg.display, "joined"
-        );
+        tracing::info!(person = %leg.display, "joined");
         self.push(RoomOutput::Record(record));
         self.occupancy_changed(now);
     }
@@ -283,7 +280,7 @@ impl Room {
             }
             Err(error) => {
                 // RFC 3261 §14.1: what was agreed on before holds on.
-                tracing::info!(room = %self.setup.name, leg = %id, %error, "the ACK's answer does not fit");
+                tracing::info!(%error, "the ACK's answer does not fit");
             }
         }
     }

@@ -24,6 +24,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::SeedableRng;
 use sip_proto::endpoint::{NotifyState, SessionEvent, SessionId};
 use sip_proto::message::{Response, StatusCode};
+use tracing::Span;
 
 use super::answers::Rejection;
 use super::api::{ApiRefusal, ApiReply};
@@ -114,11 +115,19 @@ impl Room {
         self.state == RoomState::Ended
     }
 
+    /// The span `call{id}:leg{id}` of a leg; one that says nothing once the leg is gone.
+    pub fn leg_span(&self, leg: LegId) -> Span {
+        self.legs
+            .get(&leg)
+            .map_or_else(Span::none, |leg| leg.span.clone())
+    }
+
     /// Takes one input.
     pub fn handle_input(&mut self, input: RoomInput, now: Instant) {
         if self.is_ended() {
             return self.unclaimed(input);
         }
+        let _leg = self.about(&input).map(|leg| self.leg_span(leg).entered());
         match input {
             RoomInput::Join(join) => self.join(*join, now),
             RoomInput::Session { session, event } => self.session_event(session, event, now),
@@ -169,6 +178,7 @@ impl Room {
             .map(|leg| leg.id)
             .collect();
         for leg in due {
+            let _leg = self.leg_span(leg).entered();
             self.leg_timeout(leg, now);
         }
         self.notify_if_due(now);
@@ -189,6 +199,17 @@ impl Room {
         let roster = self.roster.next_round().map(|at| (at, "roster"));
         let legs = self.legs.values().filter_map(Leg::deadline);
         legs.chain(vacant).chain(roster).min_by_key(|(at, _)| *at)
+    }
+
+    /// The leg that an input is about. What the mixer notices is logged by nobody, and comes often.
+    fn about(&self, input: &RoomInput) -> Option<LegId> {
+        match input {
+            RoomInput::Session { session, .. }
+            | RoomInput::SessionLost { session }
+            | RoomInput::Probed { session, .. } => self.sessions.get(session).copied(),
+            RoomInput::LegOpened { leg, .. } | RoomInput::LegFailed { leg } => Some(*leg),
+            _ => None,
+        }
     }
 
     fn push(&mut self, output: RoomOutput) {
@@ -220,7 +241,7 @@ impl Room {
         }
         self.notify_end();
         self.push(RoomOutput::Media(MediaCommand::CloseRoom));
-        tracing::info!(room = %self.setup.name, reason = reason.as_str(), "meeting ended");
+        tracing::info!(name = %self.setup.name, reason = reason.as_str(), "meeting ended");
         self.push(RoomOutput::Record(StoreRecord::MeetingEnded {
             room: self.setup.id,
             name: self.setup.name.to_string(),
