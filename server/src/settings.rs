@@ -10,6 +10,10 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+/// A thousand calls a second leave 64,000 transactions behind (RFC 3261: 32 s for each INVITE and BYE), two thousand
+/// registrations as many: the tables need not grow for these.
+const EXPECTED_TRANSACTIONS: usize = 65_536;
+
 /// A fresh seed from the system.
 pub fn seed() -> io::Result<[u8; 32]> {
     let mut seed = [0; 32];
@@ -78,6 +82,7 @@ pub fn endpoint(config: &Config) -> EndpointConfig {
             .max_members
             .saturating_mul(config.meetings.max_rooms),
         screened: true,
+        expected_transactions: EXPECTED_TRANSACTIONS,
         ..EndpointConfig::default()
     }
 }

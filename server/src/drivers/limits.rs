@@ -83,6 +83,10 @@ pub const API_IDLE: Duration = Duration::from_secs(30);
 pub const READ_PATIENCE: Duration = Duration::from_millis(250);
 /// Messages of calls that wait for the signalling task, apart from everything else; at 4 kB each 4 MB.
 pub const CALL_QUEUE: usize = 1024;
+/// Outputs of rooms and lookups taken in a row before anything new gets its turn: a quarter of the queue.
+pub const HOUSE_IN_A_ROW: usize = 256;
+/// So many turns of the signalling task, then the rooms have theirs, which share its thread: half a millisecond.
+pub const ROOMS_TURN: usize = 16;
 /// Stream inputs that wait for the signalling task, apart from datagrams; at up to 16 kB each 4 MB. Full: streams
 /// stop being read.
 pub const STREAM_QUEUE: usize = 256;

@@ -7,7 +7,7 @@
 //! room: a full mailbox comes back to the focus, which answers 503. Deliberately absent: any
 //! decision; those are the focus's.
 
-use super::limits::{CALLS_IN_A_ROW, ROOM_QUEUE, SHUTDOWN_CALLS, TEND};
+use super::limits::{CALLS_IN_A_ROW, HOUSE_IN_A_ROW, ROOM_QUEUE, ROOMS_TURN, SHUTDOWN_CALLS, TEND};
 use super::media_shard::{ShardCounters, ShardPool};
 use super::room_task::{FromRoom, RoomTask};
 use super::shared_shield::SharedShield;
@@ -123,6 +123,7 @@ impl Signalling {
     /// Runs until a shutdown is complete.
     pub async fn run(mut self) {
         self.restore().await;
+        let mut since_turn = 0;
         loop {
             self.settle();
             self.count();
@@ -147,11 +148,18 @@ impl Signalling {
                 () = sleep_until(due) => {}
             }
             self.calls_first();
+            self.house_first();
             let now = Instant::now();
             // Timers are looked after under load too: both only do what is due.
             self.endpoint.handle_timeout(now);
             self.focus.handle_timeout(now);
             self.tend(now);
+            if since_turn >= ROOMS_TURN {
+                since_turn = 0;
+                // The rooms live on this thread: what was given to them is done before more is taken in.
+                tokio::task::yield_now().await;
+            }
+            since_turn += 1;
         }
     }
 
@@ -191,6 +199,18 @@ impl Signalling {
         }
     }
 
+    /// What rooms and lookups have done comes before anything new: else a flood of new calls keeps those waiting that
+    /// were taken in, the rooms wait for this task, their mailboxes fill, and calls that are up are refused.
+    fn house_first(&mut self) {
+        for _ in 0..HOUSE_IN_A_ROW {
+            let Ok(input) = self.internal.try_recv() else {
+                return;
+            };
+            self.settle();
+            self.house(input);
+        }
+    }
+
     /// The focus learns how long new requests wait, before it sees the request.
     fn measure_wait(&mut self, input: &WireInput) {
         if let WireInput::Datagram { arrival, .. } = input {
@@ -214,7 +234,7 @@ impl Signalling {
             let percent = self.books.shards_busy.iter().zip(&last).map(share).collect();
             self.focus.handle_input(FocusInput::ShardLoad { percent }, now);
         }
-        self.metrics.overload(self.focus.load());
+        self.metrics.overload(self.focus.load(), now);
     }
 
     /// Once a second: what the shield and the streams must know of the calls.

@@ -7,7 +7,7 @@
 //!
 //! | measure | refusing begins | refusing ends |
 //! |---|---|---|
-//! | queue | 64 requests in a row, over 100 ms at least, waited longer than the limit; again within 2 s: 8 | one waited less than a quarter of it |
+//! | queue | 64 requests in a row, over 100 ms at least, waited longer than the limit; again within 2 s: 8 | one waited less than a quarter of it; for 2 s calls come in at a rate that is found by trying (`throttle`) |
 //! | shards | all of them, twice in a row, over the limit | one of them 20 points below it |
 //!
 //! A single stall of the host is no overload: what has piled up then is worked off within 100 ms. The short memory of
@@ -21,6 +21,7 @@ use rand_core::Rng;
 use sip_proto::message::{HeaderName, Method, StatusCode};
 
 use super::answers::Rejection;
+use super::throttle::{Admitted, Throttle};
 
 /// Slow requests in a row that mean overload, when nothing was wrong before.
 const SLOW_IN_A_ROW: u32 = 64;
@@ -104,6 +105,9 @@ pub struct LoadGate {
     looked_at: Option<Instant>,
     queue_full: bool,
     remembered: Option<Instant>,
+    admitted: Admitted,
+    /// While overload is remembered.
+    throttle: Option<Throttle>,
     busy: u32,
     shards_full: bool,
     tokens: f64,
@@ -121,6 +125,8 @@ impl LoadGate {
             looked_at: None,
             queue_full: false,
             remembered: None,
+            admitted: Admitted::new(now),
+            throttle: None,
             busy: 0,
             shards_full: false,
             tokens: f64::from(settings.calls_per_second),
@@ -164,9 +170,20 @@ impl LoadGate {
             );
         }
         if lasting || again || self.queue_full {
-            self.queue_full = true;
-            self.remembered = Some(now + MEMORY);
+            self.close(now);
         }
+    }
+
+    /// The queue is too long.
+    fn close(&mut self, now: Instant) {
+        if !self.queue_full {
+            match &mut self.throttle {
+                Some(throttle) => throttle.fall(now),
+                None => self.throttle = Some(Throttle::new(self.admitted.rate(now), now)),
+            }
+        }
+        self.queue_full = true;
+        self.remembered = Some(now + MEMORY);
     }
 
     /// What share of their time the shards used since the last measurement, in percent each.
@@ -204,15 +221,21 @@ impl LoadGate {
         rng: &mut impl Rng,
     ) -> Result<(), Rejection> {
         // A flood that stopped at once leaves nobody behind to tell of a short queue.
-        if self.queue_full && !self.remembers(now) {
+        if !self.remembers(now) {
             self.queue_full = false;
+            self.throttle = None;
         }
         let cause = match method {
             Method::Invite | Method::Subscribe => self.against_a_call(method, calls, now),
             _ => (self.queue_full && self.waited >= self.settings.queue * PATIENCE_WITH_OTHERS)
                 .then_some(Cause::Queue),
         };
-        let Some(cause) = cause else { return Ok(()) };
+        let Some(cause) = cause else {
+            if *method == Method::Invite {
+                self.admitted.one(now);
+            }
+            return Ok(());
+        };
         if let Some(count) = self.refused.get_mut(cause as usize) {
             *count = count.saturating_add(1);
         }
@@ -229,8 +252,8 @@ impl LoadGate {
     }
 
     /// Whether new calls are being refused because of measured load.
-    pub const fn is_overloaded(&self) -> bool {
-        self.queue_full || self.shards_full
+    pub fn is_overloaded(&self, now: Instant) -> bool {
+        self.remembers(now) && (self.queue_full || self.throttle.is_some()) || self.shards_full
     }
 
     fn remembers(&self, now: Instant) -> bool {
@@ -239,6 +262,12 @@ impl LoadGate {
 
     fn against_a_call(&mut self, method: &Method, calls: usize, now: Instant) -> Option<Cause> {
         if self.queue_full {
+            return Some(Cause::Queue);
+        }
+        if let Some(throttle) = &mut self.throttle
+            && !throttle.take(now)
+        {
+            self.remembered = Some(now + MEMORY);
             return Some(Cause::Queue);
         }
         // A subscription has no media and no rate of its own.
@@ -315,7 +344,7 @@ mod tests {
         assert!(!scene.admits(Method::Invite));
         scene.now += MEMORY + MS;
         assert!(scene.admits(Method::Invite));
-        assert!(!scene.gate.is_overloaded());
+        assert!(!scene.gate.is_overloaded(scene.now));
     }
 
     #[test]
@@ -326,7 +355,7 @@ mod tests {
         assert!(scene.admits(Method::Register) && scene.admits(Method::Options));
         scene.requests(1, MS, 100 * MS);
         assert!(!scene.admits(Method::Register));
-        assert!(scene.gate.is_overloaded());
+        assert!(scene.gate.is_overloaded(scene.now));
         assert_eq!(scene.gate.refused(), [3, 0, 0, 0]);
     }
 
@@ -376,6 +405,8 @@ mod tests {
         );
         scene.requests(1, MS, 4 * MS);
         assert!(scene.admits(Method::Invite));
+        let more = (0..20).filter(|_| scene.admits(Method::Invite)).count();
+        assert_eq!(more, 0, "not all at once");
         scene.requests(8, MS, 21 * MS);
         assert!(!scene.admits(Method::Invite), "the load has stayed");
         scene.requests(1, MS, MS);
@@ -420,7 +451,7 @@ mod tests {
         assert!(scene.gate.admit(&Method::Register, 9, now, rng).is_ok());
         assert!(scene.gate.admit(&Method::Invite, 1, now + 334 * MS, rng).is_ok());
         assert_eq!(scene.gate.refused(), [0, 0, 1, 2]);
-        assert!(!scene.gate.is_overloaded());
+        assert!(!scene.gate.is_overloaded(scene.now));
     }
 
     #[test]

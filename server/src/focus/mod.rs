@@ -40,5 +40,6 @@ pub mod roster;
 pub mod roster_document;
 mod routing;
 pub mod settings;
+mod throttle;
 
 pub use focus::Focus;

@@ -67,11 +67,8 @@ impl Negotiation {
                 rtp: 9,
                 rtcp: None,
             };
-            negotiation
-                .machine
-                .clone()
-                .create_answer(&negotiation.local(trial))
-                .map_err(refused)?;
+            let local = negotiation.local(trial);
+            negotiation.machine.check_offer(&local).map_err(refused)?;
         }
         Ok(negotiation)
     }

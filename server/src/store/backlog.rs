@@ -4,6 +4,7 @@
 //! is dropped last: first all but the newest registration of each address go, then what is only history, the oldest
 //! in front. Deliberately absent: the database.
 
+use super::worker::is_history;
 use crate::focus::record::StoreRecord;
 use std::collections::{HashSet, VecDeque};
 
@@ -47,11 +48,7 @@ impl Backlog {
         let before = self.facts.len();
         let mut surplus = before - self.most + self.most / 10;
         self.facts.retain(|(_, record)| {
-            let history = matches!(
-                record,
-                StoreRecord::PersonJoined { .. } | StoreRecord::PersonLeft { .. }
-            );
-            let goes = history && surplus > 0;
+            let goes = is_history(record) && surplus > 0;
             surplus -= usize::from(goes);
             !goes
         });

@@ -13,6 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use sip_proto::endpoint::Transport;
 use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
 
 /// The metrics cannot be printed.
 #[derive(Debug, thiserror::Error)]
@@ -233,13 +234,13 @@ impl Metrics {
     }
 
     /// What the focus refused because of load so far.
-    pub fn overload(&self, load: &LoadGate) {
+    pub fn overload(&self, load: &LoadGate, now: Instant) {
         for (cause, total) in load::Cause::ALL.iter().zip(load.refused()) {
             let cause = cause.as_str();
             let counter = self.overload_refused.get_or_create(&CauseLabel { cause });
             counter.inc_by(total.saturating_sub(counter.get()));
         }
-        self.overloaded.set(i64::from(load.is_overloaded()));
+        self.overloaded.set(i64::from(load.is_overloaded(now)));
     }
 
     /// One SIP message went out.

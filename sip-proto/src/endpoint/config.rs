@@ -39,6 +39,10 @@ pub struct EndpointConfig {
     pub min_subscription: u32,
     /// Transactions of each kind at most; more requests get 503.
     pub max_transactions: usize,
+    /// Server transactions for which the tables have room from the start. A table that has to grow moves everything it
+    /// holds at once, some 100 ms at 100,000, and all calls wait. Room that is not used is no resident memory but some
+    /// 10 bytes each. 0 for a phone.
+    pub expected_transactions: usize,
     /// Dialogs with one peer address at most.
     pub max_dialogs_per_peer: usize,
     /// New requests outside any dialog come as [`Event::Arrival`](super::Event::Arrival) first, before anything is
@@ -75,6 +79,7 @@ impl Default for EndpointConfig {
             min_session_expires: limits::MIN_SESSION_EXPIRES,
             min_subscription: 30,
             max_transactions: limits::MAX_TRANSACTIONS,
+            expected_transactions: 0,
             max_dialogs_per_peer: limits::MAX_DIALOGS_PER_PEER,
             screened: false,
         }

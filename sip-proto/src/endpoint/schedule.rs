@@ -13,9 +13,14 @@ pub(crate) struct Schedule<K> {
 
 impl<K: Copy + Ord + Hash> Schedule<K> {
     pub(crate) fn new() -> Self {
+        Self::with_capacity(0)
+    }
+
+    /// With room for so many deadlines before a table has to grow.
+    pub(crate) fn with_capacity(expected: usize) -> Self {
         Schedule {
             queue: BTreeSet::new(),
-            armed: HashMap::new(),
+            armed: HashMap::with_capacity(expected),
         }
     }
 

@@ -99,7 +99,11 @@ impl Stack {
         let mut ids = IdSource::new(seed);
         let tag_secret = ids.below(u64::MAX);
         Stack {
-            layer: Layer::new(config.timers, config.stream_above),
+            layer: Layer::new(
+                config.timers,
+                config.stream_above,
+                config.expected_transactions.min(config.max_transactions),
+            ),
             config,
             ids,
             wire: Wire::new(),

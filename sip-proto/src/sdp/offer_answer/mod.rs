@@ -297,6 +297,25 @@ impl OfferAnswer {
         Ok((answer, negotiated))
     }
 
+    /// Whether [`Self::create_answer`] would find an answer to the offer that waits; nothing changes.
+    ///
+    /// # Errors
+    /// Why no answer is possible.
+    pub fn check_offer(&self, local: &LocalMedia) -> Result<(), Refusal> {
+        let State::RemoteOffer(offer) = &self.state else {
+            return Err(Refusal::OutOfTurn);
+        };
+        if !self.is_able(local) || local.rtp_port == 0 {
+            return Err(Refusal::LocalMedia);
+        }
+        let before = self.established.as_deref().map(|before| &before.audio);
+        match select::from_offer(offer, local, before) {
+            Ok(_) => Ok(()),
+            Err(Refusal::NoAudio) if before.is_some() => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
     /// Gives up the exchange under way, after 488 or 491 for our offer or a refusal of the peer's: what was
     /// agreed on before holds on.
     pub fn rollback(&mut self) {

@@ -28,13 +28,16 @@ fn pcmu(direction: &str) -> SessionDescription {
 
 fn answered(machine: &mut OfferAnswer, offer: SessionDescription) -> (SessionDescription, Negotiated) {
     machine.receive_offer(offer).unwrap();
+    assert_eq!(machine.check_offer(&local()), Ok(()));
     machine.create_answer(&local()).unwrap()
 }
 
 fn refused(offer: &str) -> Refusal {
     let mut machine = OfferAnswer::new(1 << 20);
     machine.receive_offer(sdp(offer)).unwrap();
+    let checked = machine.check_offer(&local()).unwrap_err();
     let refusal = machine.create_answer(&local()).unwrap_err();
+    assert_eq!(checked, refusal);
     assert!(machine.is_stable());
     refusal
 }

@@ -112,7 +112,7 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             .entry((flow.transport, flow.remote))
             .or_default()
             .insert(id);
-        let tx = ClientTransaction {
+        let tx = Box::new(ClientTransaction {
             machine,
             key,
             request,
@@ -124,7 +124,7 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             flow,
             fallback,
             owner,
-        };
+        });
         self.clients.insert(id, tx);
         self.settle_client(id);
         id
@@ -232,8 +232,10 @@ impl<C: Copy, S: Copy> Layer<C, S> {
 
     /// Whether an INVITE of ours has a provisional response and no final one: the time for a CANCEL.
     pub(crate) fn is_proceeding(&self, id: ClientId) -> bool {
-        matches!(self.clients.get(&id), Some(ClientTransaction { machine: ClientMachine::Invite(machine), .. })
-            if machine.state() == invite_client::State::Proceeding)
+        self.clients.get(&id).is_some_and(|tx| {
+            matches!(&tx.machine, ClientMachine::Invite(machine)
+                if machine.state() == invite_client::State::Proceeding)
+        })
     }
 
     /// The kept ACK to another branch of a fork.
@@ -274,10 +276,8 @@ impl<C: Copy, S: Copy> Layer<C, S> {
 
     /// Ends a client INVITE transaction that nobody will answer any more (§9.1).
     pub(crate) fn abandon(&mut self, id: ClientId) {
-        if let Some(ClientTransaction {
-            machine: ClientMachine::Invite(machine),
-            ..
-        }) = self.clients.get_mut(&id)
+        if let Some(tx) = self.clients.get_mut(&id)
+            && let ClientMachine::Invite(machine) = &mut tx.machine
         {
             machine.abandon();
         }

@@ -1,7 +1,9 @@
 //! The tables of live transactions: matching, stored messages, timers, and the actions of the machines carried out.
 //!
 //! `C` and `S` say to whom a client or server transaction belongs; the layer hands them back with every
-//! [`Notice`]. Nothing here walks a whole table: keys are hashed and deadlines queued.
+//! [`Notice`]. Nothing here walks a whole table: keys are hashed and deadlines queued. Tables hold pointers, and a server
+//! says beforehand how many transactions it expects: a table that grows moves all it has at once, and whoever calls at
+//! that moment waits for it.
 
 mod clients;
 mod servers;
@@ -11,6 +13,7 @@ pub(crate) use wire_form::{on_the_wire, reply_flow};
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::key::{ClientKey, MergeKey, ServerKey};
@@ -92,8 +95,8 @@ enum ServerMachine {
 
 struct ServerTransaction<S> {
     machine: ServerMachine,
-    key: ServerKey,
-    merge: Option<MergeKey>,
+    key: Arc<ServerKey>,
+    merge: Option<Arc<MergeKey>>,
     /// Let go of with the final response: a transaction lingers for 32 s after it, and most of all are such.
     request: Option<Box<Request>>,
     /// The port of the top Via.
@@ -113,12 +116,12 @@ enum Wake {
 pub(crate) struct Layer<C, S> {
     values: TimerValues,
     next: u64,
-    clients: HashMap<ClientId, ClientTransaction<C>>,
+    clients: HashMap<ClientId, Box<ClientTransaction<C>>>,
     client_keys: HashMap<ClientKey, ClientId>,
     by_peer: HashMap<(Transport, SocketAddr), BTreeSet<ClientId>>,
-    servers: HashMap<ServerId, ServerTransaction<S>>,
-    server_keys: HashMap<ServerKey, ServerId>,
-    merge_keys: HashMap<MergeKey, ServerId>,
+    servers: HashMap<ServerId, Box<ServerTransaction<S>>>,
+    server_keys: HashMap<Arc<ServerKey>, ServerId>,
+    merge_keys: HashMap<Arc<MergeKey>, ServerId>,
     schedule: Schedule<Wake>,
     notices: VecDeque<Notice<C, S>>,
     /// Larger requests leave UDP (§18.1.1); none: streams cannot be opened.
@@ -128,17 +131,18 @@ pub(crate) struct Layer<C, S> {
 }
 
 impl<C: Copy, S: Copy> Layer<C, S> {
-    pub(crate) fn new(values: TimerValues, stream_above: Option<usize>) -> Self {
+    /// Empty tables with room for `expected` server transactions.
+    pub(crate) fn new(values: TimerValues, stream_above: Option<usize>, expected: usize) -> Self {
         Layer {
             values,
             next: 1,
             clients: HashMap::new(),
             client_keys: HashMap::new(),
             by_peer: HashMap::new(),
-            servers: HashMap::new(),
-            server_keys: HashMap::new(),
-            merge_keys: HashMap::new(),
-            schedule: Schedule::new(),
+            servers: HashMap::with_capacity(expected),
+            server_keys: HashMap::with_capacity(expected),
+            merge_keys: HashMap::with_capacity(expected),
+            schedule: Schedule::with_capacity(expected),
             notices: VecDeque::new(),
             stream_above,
             no_streams: HashMap::new(),

@@ -1,6 +1,7 @@
 //! Server transactions: matching requests, answering them, and where the answers go.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Layer, Matched, Notice, ServerId, ServerMachine, ServerTransaction, Wake, reasoned};
@@ -65,14 +66,14 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         } else {
             ServerMachine::Other(server::Server::new(reliable, self.values, now))
         };
-        let merge = MergeKey::of(&request);
+        let (key, merge) = (Arc::new(key), MergeKey::of(&request).map(Arc::new));
         if let Some(merge) = &merge {
-            self.merge_keys.insert(merge.clone(), id);
+            self.merge_keys.insert(Arc::clone(merge), id);
         }
-        self.server_keys.insert(key.clone(), id);
+        self.server_keys.insert(Arc::clone(&key), id);
         self.servers.insert(
             id,
-            ServerTransaction {
+            Box::new(ServerTransaction {
                 machine,
                 key,
                 merge,
@@ -81,7 +82,7 @@ impl<C: Copy, S: Copy> Layer<C, S> {
                 reply,
                 last: None,
                 owner,
-            },
+            }),
         );
         self.settle_server(id);
         Some(id)
