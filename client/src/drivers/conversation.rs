@@ -6,15 +6,15 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use sip_proto::sdp::offer_answer::{AudioFormat, LocalExtras, LocalMedia, SrtpPolicy};
 use sip_proto::uri::Uri;
 use tokio::sync::mpsc;
 
+use super::local_media::local_media;
 use super::presence::Front;
 use super::signalling::Signalling;
 use super::signals::Signals;
 use crate::call::{EndReason, PhoneEvent, Roster};
-use crate::cli::args::{CodecChoice, SpeakerSpec, SrtpChoice};
+use crate::cli::args::SpeakerSpec;
 use crate::cli::config::{AudioSettings, Settings};
 use crate::cli::events::{Event, Person};
 use crate::cli::state::Tokens;
@@ -706,14 +706,7 @@ impl Conversation {
     /// Binds ports for RTP and tells the phone about them.
     fn bind_ports(&mut self) -> Result<(), MediaError> {
         let sockets = MediaSockets::bind(self.signalling.local().ip())?;
-        let mut media = LocalMedia::new(sockets.address().ip(), sockets.address().port());
-        media.extras = LocalExtras {
-            send_level: true,
-            voip_metrics: true,
-            ..LocalExtras::default()
-        };
-        media.formats = self.audio.codecs.iter().map(|codec| format_of(*codec)).collect();
-        media.srtp = policy_of(self.audio.srtp);
+        let media = local_media(sockets.address(), &self.audio);
         self.local_rtp = sockets.address();
         self.sockets = Some(sockets);
         self.signalling.phone.set_media(media);
@@ -757,22 +750,5 @@ fn error_event(error: &MeetError) -> Event {
     Event::Error {
         message: error.to_string(),
         exit: Some(error.exit() as u8),
-    }
-}
-
-fn policy_of(choice: SrtpChoice) -> SrtpPolicy {
-    match choice {
-        SrtpChoice::Off => SrtpPolicy::Off,
-        SrtpChoice::Optional => SrtpPolicy::Optional,
-        SrtpChoice::Required => SrtpPolicy::Required,
-    }
-}
-
-fn format_of(codec: CodecChoice) -> AudioFormat {
-    match codec {
-        CodecChoice::Opus => AudioFormat::opus(96, Some("useinbandfec=1".to_owned())),
-        CodecChoice::G722 => AudioFormat::g722(),
-        CodecChoice::Pcmu => AudioFormat::pcmu(),
-        CodecChoice::Pcma => AudioFormat::pcma(),
     }
 }

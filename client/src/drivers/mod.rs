@@ -4,6 +4,7 @@
 //! `crate::media`'s.
 
 mod conversation;
+mod local_media;
 mod locate;
 mod net;
 mod presence;

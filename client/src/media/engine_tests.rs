@@ -36,6 +36,7 @@ fn parts(
         receive: vec![(opus, CodecKind::Opus)],
         send_events: Some(events),
         receive_events: vec![events],
+        comfort_noise: None,
         remote_rtp: Some(remote),
         remote_rtcp: Some(rtcp),
         rtcp_mux: false,

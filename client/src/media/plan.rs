@@ -34,6 +34,8 @@ pub struct StreamPlan {
     pub send_events: Option<(PayloadType, SampleRate)>,
     /// How digits may arrive.
     pub receive_events: Vec<(PayloadType, SampleRate)>,
+    /// How the peer describes its silence (RFC 3389), where that was agreed on.
+    pub comfort_noise: Option<PayloadType>,
     /// Where RTP goes until a packet came.
     pub remote_rtp: Option<SocketAddr>,
     /// Where RTCP goes until a packet came.
@@ -140,6 +142,7 @@ impl StreamPlan {
             receive,
             send_events: send_events.and_then(event),
             receive_events: audio.receive_events.iter().filter_map(event).collect(),
+            comfort_noise: audio.extras.comfort_noise.and_then(PayloadType::new),
             remote_rtp: audio.remote_rtp,
             remote_rtcp: audio.remote_rtcp,
             rtcp_mux: audio.rtcp_mux,
@@ -156,6 +159,7 @@ impl StreamPlan {
         let sound = self.receive.iter().map(|(payload_type, _)| *payload_type);
         sound
             .chain(self.receive_events.iter().map(|(payload_type, _)| *payload_type))
+            .chain(self.comfort_noise)
             .collect()
     }
 }

@@ -6,7 +6,9 @@
 use std::time::{Duration, Instant};
 
 use rtp_media::codec::{AudioDecoder, CodecKind, Decoder};
+use rtp_media::comfort_noise::NoiseGenerator;
 use rtp_media::jitter::{Arrival, JitterBuffer, JitterConfig, JitterStats, Pull};
+use rtp_media::limits::MAX_NOISE;
 use rtp_media::rtp::RtpPacket;
 use rtp_media::units::SeqExt;
 
@@ -25,6 +27,9 @@ pub struct Receiver {
     decoder: AudioDecoder,
     jitter: JitterBuffer,
     up: FixedResampler,
+    noise: NoiseGenerator,
+    /// When the peer described its silence; until the next frame the noise stands for it.
+    noise_since: Option<Instant>,
     waiting: Vec<f32>,
     scratch: Vec<f32>,
     blend: Vec<f32>,
@@ -44,6 +49,8 @@ impl Receiver {
             decoder: AudioDecoder::new(kind)?,
             jitter: JitterBuffer::new(jitter_of(kind)),
             up: FixedResampler::new(kind.sample_rate().hertz(), PCM_RATE)?,
+            noise: NoiseGenerator::default(),
+            noise_since: None,
             waiting: Vec::with_capacity(2 * LONGEST),
             scratch: vec![0.0; LONGEST],
             blend: Vec::with_capacity(LONGEST),
@@ -74,11 +81,20 @@ impl Receiver {
         self.jitter.skip(seq);
     }
 
+    /// A packet that says what the peer's silence sounds like (RFC 3389).
+    pub fn comfort_noise(&mut self, seq: SeqExt, payload: &[u8], at: Instant) {
+        self.jitter.skip(seq);
+        if self.noise.describe(payload) {
+            self.noise_since = Some(at);
+        }
+    }
+
     /// Another source speaks: nothing of the old one is of use.
     pub fn new_source(&mut self) {
         self.jitter.reset();
         self.decoder.reset();
         self.blend.clear();
+        self.noise_since = None;
     }
 
     /// The same source restarted its numbers.
@@ -127,6 +143,7 @@ impl Receiver {
         let need = (lacking as u32).div_ceil(per_clock);
         let (written, cut) = match self.jitter.pull(now, need) {
             Pull::Frame(frame) => {
+                self.noise_since = None;
                 let cut = (frame.shorten * per_clock) as usize;
                 let wanted = ((frame.duration * per_clock) as usize).min(LONGEST);
                 let decoded = self.decoder.decode(frame.payload, &mut self.scratch);
@@ -149,8 +166,11 @@ impl Receiver {
             Pull::Hold => (conceal(&mut self.decoder, &mut self.scratch, lacking), 0),
             Pull::Silence => {
                 let wanted = lacking.min(LONGEST);
-                if let Some(out) = self.scratch.get_mut(..wanted) {
-                    out.fill(0.0);
+                let fresh = |since| now.saturating_duration_since(since) < MAX_NOISE;
+                match self.scratch.get_mut(..wanted) {
+                    Some(out) if self.noise_since.is_some_and(fresh) => self.noise.fill(out),
+                    Some(out) => out.fill(0.0),
+                    None => {}
                 }
                 (wanted, 0)
             }
@@ -183,6 +203,7 @@ impl Receiver {
         self.jitter.reconfigure(jitter_of(kind));
         self.waiting.clear();
         self.blend.clear();
+        self.noise_since = None;
         self.kind = kind;
         Ok(())
     }

@@ -315,6 +315,13 @@ impl AudioStream {
             }
             return;
         }
+        if self.plan.comfort_noise == Some(payload_type) {
+            let verdict = self.session.on_rtp(&packet, arrival);
+            if let Some(seq) = self.judged(verdict) {
+                self.receiver.comfort_noise(seq, packet.payload(), arrival);
+            }
+            return;
+        }
         let Some(kind) = self
             .plan
             .receive

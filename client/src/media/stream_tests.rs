@@ -29,6 +29,7 @@ fn plan(codec: CodecKind, remote: &str) -> StreamPlan {
         receive: vec![(payload_type, codec)],
         send_events: Some(events),
         receive_events: vec![events],
+        comfort_noise: None,
         remote_rtp: Some(remote.parse().unwrap()),
         remote_rtcp: None,
         rtcp_mux: true,
@@ -58,6 +59,8 @@ struct Pair {
     tone: Oscillator,
     heard: Vec<f32>,
     sent: usize,
+    /// What goes out as comfort noise with this payload in place of sound.
+    described: Option<[u8; 1]>,
 }
 
 impl Pair {
@@ -71,6 +74,7 @@ impl Pair {
             tone: Oscillator::new(440.0, 0.3),
             heard: Vec::new(),
             sent: 0,
+            described: None,
         }
     }
 
@@ -85,13 +89,29 @@ impl Pair {
             let mut frame = [0.0; 960];
             self.tone.fill(&mut frame);
             self.one.say(&frame, self.now, wall, &mut self.wire).unwrap();
-            for packet in std::mem::take(&mut self.wire.0) {
+            for mut packet in std::mem::take(&mut self.wire.0) {
+                if let Some(noise) = self.described.filter(|_| packet[1] & 0x7f == 0) {
+                    packet[1] = 13;
+                    packet.truncate(12);
+                    packet.extend(noise);
+                }
                 if arrives(self.sent) {
                     self.other
                         .receive(A.parse().unwrap(), &packet, self.now + Duration::from_millis(1));
                 }
                 self.sent += 1;
             }
+            self.now += Duration::from_millis(20);
+            let mut frame = [0.0; 960];
+            self.other.play(self.now, &mut frame).unwrap();
+            self.heard.extend(frame);
+        }
+    }
+
+    /// So many ticks in which nothing is sent.
+    fn pause(&mut self, ticks: u32) {
+        self.one.skip(ticks);
+        for _ in 0..ticks {
             self.now += Duration::from_millis(20);
             let mut frame = [0.0; 960];
             self.other.play(self.now, &mut frame).unwrap();
@@ -318,4 +338,30 @@ fn a_protected_stream_is_heard_and_what_is_not_authentic_is_not() {
         assert!(level_db(pair.last_second()) < -80.0, "nothing is heard");
         assert!(pair.other.refused() >= before + 100);
     }
+}
+
+/// RFC 3389: a peer that stops sending says how its silence sounds.
+#[test]
+fn comfort_noise_is_heard_at_its_level_until_sound_comes_back() {
+    let mut noisy = plan(CodecKind::Pcmu, A);
+    noisy.comfort_noise = Some(PayloadType::from_low_bits(13));
+    let mut pair = Pair::new(plan(CodecKind::Pcmu, B), noisy);
+    pair.run(50, |_| true);
+    assert!(tone_share(pair.last_second(), 440.0, 48_000) > 0.5);
+    // It says once a second that its silence is noise at -40 dBov.
+    pair.described = Some([40]);
+    for _ in 0..3 {
+        pair.run(1, |_| true);
+        pair.pause(49);
+    }
+    let level = level_db(pair.last_second());
+    assert!((level + 40.0).abs() < 3.0, "{level} dB");
+    assert!(tone_share(pair.last_second(), 440.0, 48_000) < 0.1);
+    // The last description does not hold for ever.
+    pair.pause(35 * 50);
+    assert!(level_db(pair.last_second()) < -90.0);
+    pair.described = None;
+    pair.run(100, |_| true);
+    assert!(tone_share(pair.last_second(), 440.0, 48_000) > 0.5);
+    assert_eq!(pair.other.jitter().concealed, 0, "no sound was missing");
 }
