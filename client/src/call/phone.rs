@@ -235,6 +235,11 @@ impl Phone {
         self.call.is_none() && self.farewells == 0 && !registered
     }
 
+    /// What the endpoint holds; all zero when nothing is going on and nothing is left over.
+    pub fn counts(&self) -> endpoint::Counts {
+        self.endpoint.counts()
+    }
+
     /// Asks the server what it is (OPTIONS): [`PhoneEvent::Server`] or `NoServer` follows.
     pub fn query(&mut self, now: Instant) -> Result<(), CallError> {
         let server = self.account.server();
@@ -329,6 +334,11 @@ impl Phone {
             }
         }
         self.settle_hold();
+        // A farewell that nobody answers is given up with its transaction; over a stream its answer may have come in
+        // pieces.
+        if self.farewells > 0 && self.endpoint.counts().client_transactions == 0 {
+            self.farewells = 0;
+        }
     }
 
     fn on_event(&mut self, event: Event, now: Instant) {

@@ -43,6 +43,20 @@ fn a_redirection_that_crosses_a_hang_up_is_not_followed() {
 }
 
 #[test]
+fn a_farewell_that_nobody_answers_is_given_up() {
+    let mut pair = Pair::guest();
+    pair.meeting();
+    pair.deaf = true;
+    pair.phone.hang_up(pair.now);
+    pair.pass(Duration::from_secs(31));
+    assert!(!pair.phone.is_quiet(), "the BYE is still repeated");
+    // RFC 3261 §17.1.2.2: Timer F.
+    pair.pass(Duration::from_secs(2));
+    assert!(pair.phone.is_quiet());
+    assert_eq!(pair.phone.counts(), endpoint::Counts::default());
+}
+
+#[test]
 fn a_redirection_to_another_host_waits_for_its_address() {
     let mut pair = Pair::guest();
     pair.phone.dial(&uri("sip:bob@192.0.2.7"), pair.now).unwrap();
