@@ -18,6 +18,9 @@ use super::room::RoomSetup;
 use super::room_io::RoomInput;
 use super::settings::Admittance;
 
+/// The creator of a meeting that was reserved by the API and not made by a call.
+const API: &str = "api";
+
 /// What a new room is opened with.
 #[derive(Debug)]
 pub(super) struct Opening {
@@ -112,7 +115,8 @@ impl Focus {
         let Ok(name) = RoomName::parse(&meeting.name) else {
             return;
         };
-        let first_wait = if meeting.joined {
+        // Only a reservation waits for hours; the first call of any other meeting was under way when the server went.
+        let first_wait = if meeting.joined || meeting.creator != API {
             limits::RESTORED_WAIT
         } else {
             self.settings.unjoined_hold.saturating_sub(meeting.age)
@@ -240,7 +244,7 @@ impl Focus {
         let uri = format!("sip:{name}@{}", self.settings.authority);
         let first_wait = self.settings.unjoined_hold;
         let api_url = self.settings.api_url.clone();
-        let creator = "api".to_owned();
+        let creator = API.to_owned();
         let (room, token) = self
             .open_room(
                 Opening {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use meet_server::focus::api::{ApiRefusal, ApiReply, ApiRequest, Authority};
 use meet_server::focus::command::SipCommand;
 use meet_server::focus::io::FocusInput;
-use meet_server::focus::record::{EndReason, LeaveReason, StoreRecord};
+use meet_server::focus::record::{EndReason, LeaveReason, MeetingRecord, StoreRecord};
 use meet_server::focus::room_io::{MediaCommand, RoomInput, RoomReport};
 use sip_proto::endpoint::{SessionEvent, TerminatedBy};
 use sip_proto::message::HeaderName;
@@ -252,6 +252,67 @@ fn a_room_made_by_the_api_waits_and_is_called() {
     };
     house.pass(Duration::from_secs(7200));
     assert!(!house.open_names().contains(&meeting.name), "nobody came");
+}
+
+#[test]
+fn a_reservation_outlives_a_call_that_was_given_up_and_not_a_visit() {
+    let mut settings = lan();
+    settings.unjoined_hold = Duration::from_secs(7200);
+    settings.empty_grace = Duration::from_secs(30);
+    let mut house = House::new(settings);
+    house.api(ApiRequest::Create {
+        name: Some("plan".into()),
+        subject: None,
+    });
+    let given_up = house.invite(&uri("plan"), "Ann");
+    house.session(given_up, SessionEvent::Cancelled);
+    house.pass(Duration::from_secs(600));
+    assert_eq!(house.open_names(), ["plan"], "nobody was in it yet");
+    let ann = house.join(&uri("plan"), "Ann");
+    house.hang_up(ann);
+    house.pass(Duration::from_secs(29));
+    assert_eq!(house.open_names(), ["plan"]);
+    house.pass(Duration::from_secs(1));
+    assert_eq!(house.open_names(), Vec::<String>::new(), "somebody was");
+    // The wait for the first one is no shorter than the grace at its end, either.
+    house.api(ApiRequest::Create {
+        name: Some("late".into()),
+        subject: None,
+    });
+    house.pass(Duration::from_secs(7199));
+    let given_up = house.invite(&uri("late"), "Ann");
+    house.session(given_up, SessionEvent::Cancelled);
+    house.pass(Duration::from_secs(29));
+    assert_eq!(house.open_names(), ["late"]);
+    house.pass(Duration::from_secs(1));
+    assert_eq!(house.open_names(), Vec::<String>::new());
+}
+
+#[test]
+fn after_a_restart_only_a_reservation_waits_for_hours() {
+    let mut settings = lan();
+    settings.unjoined_hold = Duration::from_secs(7200);
+    let mut house = House::new(settings);
+    let kept = |number: i64, name: &str, creator: &str| {
+        FocusInput::RestoreMeeting(MeetingRecord {
+            meeting: number,
+            name: name.to_owned(),
+            subject: None,
+            creator: creator.to_owned(),
+            token_hash: String::new(),
+            age: Duration::from_secs(5),
+            joined: false,
+        })
+    };
+    house.give(kept(1, "reserved", "api"));
+    // The server died between the 200 and the ACK.
+    house.give(kept(2, "called", "sip:ann@192.168.1.1"));
+    house.pass(Duration::from_secs(599));
+    assert_eq!(house.open_names(), ["called", "reserved"]);
+    house.pass(Duration::from_secs(1));
+    assert_eq!(house.open_names(), ["reserved"]);
+    house.pass(Duration::from_secs(7195 - 600));
+    assert_eq!(house.open_names(), Vec::<String>::new());
 }
 
 #[test]

@@ -235,6 +235,7 @@ impl Room {
             return;
         };
         leg.state = state;
+        self.first_until = None;
         let record = StoreRecord::PersonJoined {
             room: self.setup.id,
             name: self.setup.name.to_string(),

@@ -73,6 +73,8 @@ enum RoomState {
 pub struct Room {
     setup: RoomSetup,
     state: RoomState,
+    /// How long it waits for the first one; over once somebody was in.
+    first_until: Option<Instant>,
     rng: ChaCha12Rng,
     legs: BTreeMap<LegId, Leg>,
     sessions: HashMap<SessionId, LegId>,
@@ -85,10 +87,10 @@ pub struct Room {
 impl Room {
     /// A room that waits for its first person.
     pub fn new(setup: RoomSetup, now: Instant) -> Self {
+        let until = now + setup.first_wait;
         Self {
-            state: RoomState::Vacant {
-                until: now + setup.first_wait,
-            },
+            state: RoomState::Vacant { until },
+            first_until: Some(until),
             rng: ChaCha12Rng::from_seed(setup.seed),
             legs: BTreeMap::new(),
             sessions: HashMap::new(),
@@ -257,9 +259,10 @@ impl Room {
             return;
         }
         self.state = if self.legs.is_empty() {
-            RoomState::Vacant {
-                until: now + self.setup.empty_grace,
-            }
+            // A call that was given up before it stood takes nothing from a reservation.
+            let grace = now + self.setup.empty_grace;
+            let until = self.first_until.map_or(grace, |first| first.max(grace));
+            RoomState::Vacant { until }
         } else {
             RoomState::Occupied
         };
