@@ -6,7 +6,6 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::time::Instant;
 
 use rtp_media::codec::opus::OpusConfig;
 use rtp_media::codec::{AudioDecoder, AudioEncoder, CodecKind, Decoder, Encoder};
@@ -60,8 +59,6 @@ pub struct Ear {
     recording: bool,
     heard: Vec<f32>,
     streams: BTreeMap<u32, Stream>,
-    /// Packets that came.
-    pub packets: u64,
     /// A broken invariant of a stream, the first one.
     pub complaint: Option<String>,
 }
@@ -95,7 +92,6 @@ impl Ear {
             recording: false,
             heard: Vec::new(),
             streams: BTreeMap::new(),
-            packets: 0,
             complaint: None,
         }
     }
@@ -154,7 +150,7 @@ impl Ear {
     }
 
     /// A datagram at the RTP port. RTCP is counted, not read.
-    pub fn hear(&mut self, bytes: &[u8], _now: Instant, fair: bool) {
+    pub fn hear(&mut self, bytes: &[u8], fair: bool) {
         // RFC 5761 §4: payload types 64 to 95 are RTCP's.
         let kind = bytes.get(1).copied().unwrap_or(0) & 0x7f;
         if (64..96).contains(&kind) {
@@ -163,7 +159,6 @@ impl Ear {
         let Ok(packet) = RtpPacket::parse(bytes) else {
             return;
         };
-        self.packets += 1;
         if fair {
             self.check_order(&packet);
         }

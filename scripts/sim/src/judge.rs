@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sip_proto::endpoint::Counts;
-
 use crate::api::person_of;
 use crate::house::Leftovers;
-use crate::model::{Registered, Standing};
+use crate::model::{Registered, Silence, Standing};
+use crate::peer::PhoneLeftovers;
 use crate::run::{Run, Sabotage};
 
 /// People of one room who speak at a time: below what a room mixes, so that nobody is rightly left out.
@@ -54,6 +53,7 @@ impl Run {
             }
             self.people_agree(&room, living);
         }
+        self.legs_agree();
         self.rosters_agree();
         self.registrations_agree();
     }
@@ -231,9 +231,11 @@ impl Run {
                     self.fault(format_args!("p{who} does not hear p{other}: {level:.4}"));
                 }
                 if !must && *level > UNHEARD {
-                    self.fault(format_args!(
-                        "p{who} hears p{other}, who is not to be heard: {level:.4}"
-                    ));
+                    let why = self
+                        .model
+                        .silence(who, other, speakers)
+                        .map_or("who is to be heard", Silence::as_str);
+                    self.fault(format_args!("p{who} hears p{other}, {why}: {level:.4}"));
                 }
             }
         }
@@ -255,10 +257,38 @@ impl Run {
             ));
         }
         for who in 0..self.world.peers.len() {
-            let counts = self.world.peers.get(who).and_then(|peer| peer.counts());
-            if counts.is_some_and(|counts| counts != Counts::default()) {
-                self.fault(format_args!("p{who}'s phone keeps {counts:?}"));
+            let left = self.world.peers.get(who).and_then(|peer| peer.leftovers());
+            if let Some(left) = left.filter(|left| *left != PhoneLeftovers::default()) {
+                self.fault(format_args!("p{who}'s phone keeps {left:?}"));
             }
+        }
+    }
+
+    /// Long after the last one went, when every name is free again and every registration over, nothing is waited for.
+    pub(crate) fn asleep(&mut self) {
+        if let Some((_, why)) = self.world.house.poll_timeout() {
+            self.fault(format_args!("the server still waits for something: {why}"));
+        }
+        let bound = self.registrations();
+        if !bound.is_empty() {
+            self.fault(format_args!("registrations outlive their time: {bound:?}"));
+        }
+    }
+
+    /// The mixers have a leg for each person in a room, and the endpoint a session; nobody else has either.
+    fn legs_agree(&mut self) {
+        let people = self
+            .model
+            .people
+            .iter()
+            .filter(|person| person.room.is_some())
+            .count();
+        let (legs, left) = (self.world.house.mixed(), self.world.house.leftovers());
+        let sessions = left.endpoint.sessions;
+        if (legs, sessions) != (people, people) {
+            self.fault(format_args!(
+                "{people} people are in rooms; there are {legs} legs in the mixers and {sessions} sessions"
+            ));
         }
     }
 }

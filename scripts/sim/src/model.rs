@@ -68,6 +68,37 @@ pub enum Standing {
     Ended,
 }
 
+/// Why somebody is not to be heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Silence {
+    /// Nobody hears themselves.
+    Oneself,
+    /// Not in the same meeting.
+    Elsewhere,
+    /// Does not speak.
+    Quiet,
+    /// The one who listens has the meeting on hold.
+    ListenerHolds,
+    /// The one who speaks has the meeting on hold.
+    SpeakerHolds,
+    /// Is muted.
+    Muted,
+}
+
+impl Silence {
+    /// In a sentence about the one who speaks.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Oneself => "who is the same person",
+            Self::Elsewhere => "who is elsewhere",
+            Self::Quiet => "who is silent",
+            Self::ListenerHolds => "though it has the room on hold",
+            Self::SpeakerHolds => "who has the room on hold",
+            Self::Muted => "who is muted",
+        }
+    }
+}
+
 /// Who is where.
 #[derive(Debug, Clone, Default)]
 pub struct Model {
@@ -172,19 +203,30 @@ impl Model {
     /// Whom somebody must hear when these speak: everybody else in the meeting who is not muted and has it not on
     /// hold. Who has it on hold hears nobody.
     pub fn must_hear(&self, who: usize, speakers: &BTreeSet<usize>) -> BTreeSet<usize> {
-        let Some(listener) = self.people.get(who) else {
-            return BTreeSet::new();
+        let audible = |other: &usize| self.silence(who, *other, speakers).is_none();
+        (0..self.people.len()).filter(audible).collect()
+    }
+
+    /// Why somebody must not hear somebody else when these speak; none: must.
+    pub fn silence(&self, who: usize, other: usize, speakers: &BTreeSet<usize>) -> Option<Silence> {
+        let (Some(listener), Some(speaker)) = (self.people.get(who), self.people.get(other)) else {
+            return Some(Silence::Elsewhere);
         };
-        let Some(room) = listener.room.as_deref().filter(|_| !listener.held) else {
-            return BTreeSet::new();
-        };
-        let audible = |other: &usize| {
-            let person = self.people.get(*other);
-            *other != who
-                && speakers.contains(other)
-                && person.is_some_and(|person| !person.held && person.muted == Some(false))
-        };
-        self.members(room).into_iter().filter(audible).collect()
+        if who == other {
+            Some(Silence::Oneself)
+        } else if listener.room.is_none() || listener.room != speaker.room {
+            Some(Silence::Elsewhere)
+        } else if !speakers.contains(&other) {
+            Some(Silence::Quiet)
+        } else if listener.held {
+            Some(Silence::ListenerHolds)
+        } else if speaker.held {
+            Some(Silence::SpeakerHolds)
+        } else if speaker.muted != Some(false) {
+            Some(Silence::Muted)
+        } else {
+            None
+        }
     }
 }
 
@@ -207,6 +249,14 @@ mod tests {
         model.people[2].held = true;
         assert_eq!(model.must_hear(2, &all), BTreeSet::new());
         assert_eq!(model.must_hear(0, &all), BTreeSet::new());
+        let why = |who, other| model.silence(who, other, &all);
+        assert_eq!(why(0, 0), Some(Silence::Oneself));
+        assert_eq!(why(0, 1), Some(Silence::Muted));
+        assert_eq!(why(0, 2), Some(Silence::SpeakerHolds));
+        assert_eq!(why(2, 0), Some(Silence::ListenerHolds));
+        assert_eq!(why(0, 3), Some(Silence::Elsewhere));
+        assert_eq!(why(1, 0), None);
+        assert_eq!(model.silence(1, 0, &BTreeSet::new()), Some(Silence::Quiet));
         model.left(3, now);
         assert_eq!(model.standing("red", now), Standing::Living);
         assert_eq!(model.standing("red", now + GRACE), Standing::Free);

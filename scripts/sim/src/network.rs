@@ -70,12 +70,8 @@ struct Nat {
 pub struct Traffic {
     /// Given to the network.
     pub sent: u64,
-    /// Delivered, doubles included.
-    pub delivered: u64,
     /// Lost by weather, cut cables and missing mappings.
     pub lost: u64,
-    /// Delivered with damage.
-    pub damaged: u64,
 }
 
 /// All paths between all hosts.
@@ -139,11 +135,6 @@ impl Network {
         self.cut.clear();
     }
 
-    /// Whether the host's cable is cut.
-    pub fn is_cut(&self, host: IpAddr) -> bool {
-        self.cut.contains(&host)
-    }
-
     /// Takes a datagram on its way.
     pub fn send(&mut self, mut packet: Packet, now: Instant) {
         self.traffic.sent += 1;
@@ -190,7 +181,6 @@ impl Network {
             match self.inward(packet.to) {
                 Some(to) if !self.cut.contains(&to.ip()) => {
                     packet.to = to;
-                    self.traffic.delivered += 1;
                     return Some(packet);
                 }
                 _ => self.traffic.lost += 1,
@@ -219,7 +209,6 @@ impl Network {
     /// Cuts the datagram off, or writes a run of bytes over it that no text has. What damage leaves readable must not
     /// make sense as something else: the model knows nothing of wishes that the network invented.
     fn damage(&mut self, bytes: &mut Vec<u8>) {
-        self.traffic.damaged += 1;
         let at = self.dice.index(bytes.len());
         // In a body even unreadable bytes make sense: an unknown attribute instead of a hold.
         let body = bytes.windows(4).position(|four| four == b"\r\n\r\n");

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use meet_server::config::{Config, SrtpMode};
 
 use crate::dice::Dice;
-use crate::house::House;
+use crate::house::{Broken, House};
 use crate::model::{Model, Registered, Standing};
 use crate::network::Weather;
 use crate::peer::{Brain, CallState, Habits, Line, MeetPhone, Peer, PlainPhone};
@@ -25,6 +25,9 @@ use crate::world::{SERVER, World, address};
 
 /// Every account's password.
 const PASSWORD: &str = "open sesame";
+
+/// After so long the server has forgotten every name and every registration: longer than any that is asked for.
+const FORGOTTEN: Duration = Duration::from_secs(3_600);
 
 /// How the run is watched, and whether the simulator itself is on trial.
 #[derive(Debug, Clone, Copy, Default)]
@@ -46,6 +49,16 @@ pub enum Sabotage {
     WrongModel,
     /// The mixer keeps the legs that are gone.
     LeakyMixer,
+    /// The mixer keeps the first leg that is gone.
+    LeakedLeg,
+    /// The mixer is not told of mutes.
+    IgnoredMute,
+    /// The mixer is not told of holds.
+    IgnoredHold,
+    /// Somebody is sent what another room hears.
+    CrossedRooms,
+    /// A phone never hangs up.
+    ClingingPhone,
     /// BYEs to the server are lost on the way, all of them.
     SwallowedBye,
 }
@@ -236,11 +249,18 @@ impl Run {
                 world.network.translate(address(who, false), address(who, true));
             }
         }
-        if options.sabotage == Some(Sabotage::DeafMixer) {
-            let outside = scenario.people.first().is_some_and(|first| first.translated);
-            world.house.deaf_to = Some(address(0, outside));
-        }
-        world.house.leaky = options.sabotage == Some(Sabotage::LeakyMixer);
+        world.house.broken = match options.sabotage {
+            Some(Sabotage::DeafMixer) => {
+                let outside = scenario.people.first().is_some_and(|first| first.translated);
+                Some(Broken::DeafTo(address(0, outside)))
+            }
+            Some(Sabotage::LeakyMixer) => Some(Broken::Leaky),
+            Some(Sabotage::LeakedLeg) => Some(Broken::LeaksOne),
+            Some(Sabotage::IgnoredMute) => Some(Broken::IgnoresMute),
+            Some(Sabotage::IgnoredHold) => Some(Broken::IgnoresHold),
+            Some(Sabotage::CrossedRooms) => Some(Broken::Crossed),
+            Some(Sabotage::WrongModel | Sabotage::SwallowedBye | Sabotage::ClingingPhone) | None => None,
+        };
         world.swallow_bye = options.sabotage == Some(Sabotage::SwallowedBye);
         let mut run = Self {
             world,
@@ -436,7 +456,12 @@ impl Run {
     /// Everybody goes, some without a word; nothing may be left.
     fn end(&mut self) {
         self.say("== end");
+        let clinging = (self.options.sabotage == Some(Sabotage::ClingingPhone))
+            .then(|| (0..self.world.peers.len()).find(|who| matches!(self.state(*who), CallState::In(_))));
         for who in 0..self.world.peers.len() {
+            if clinging.flatten() == Some(who) {
+                continue;
+            }
             if self.dice.chance(0.25) {
                 self.vanish(who);
             } else {
@@ -456,6 +481,8 @@ impl Run {
         }
         self.pass(Duration::from_secs(300));
         self.empty();
+        self.pass(FORGOTTEN);
+        self.asleep();
     }
 
     pub(crate) fn state(&self, who: usize) -> CallState {

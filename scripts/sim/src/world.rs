@@ -69,11 +69,6 @@ impl World {
         while self.notices.is_empty() && self.step(end) {}
     }
 
-    /// Lets time pass up to `end`.
-    pub fn run_until(&mut self, end: Instant) {
-        while self.step(end) {}
-    }
-
     /// Whether packets keep their order now.
     fn is_fair(&self) -> bool {
         let Weather {
@@ -159,6 +154,9 @@ impl World {
                 continue;
             };
             let (packets, notices) = peer.drain(now);
+            for complaint in peer.complaints.drain(..) {
+                self.complaints.push(format!("{}: {complaint}", peer.name));
+            }
             for notice in notices {
                 self.trace.say(now, format_args!("p{index} {notice:?}"));
                 self.notices.push((index, notice));

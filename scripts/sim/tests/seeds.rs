@@ -101,6 +101,32 @@ fn a_leg_that_is_never_closed_is_noticed() {
     assert!(notices(Sabotage::LeakyMixer, "keeps"));
 }
 
+#[test]
+fn one_leaked_leg_is_noticed_in_the_next_calm() {
+    assert!(notices(Sabotage::LeakedLeg, "legs in the mixers"));
+}
+
+#[test]
+fn an_ignored_mute_is_noticed() {
+    assert!(notices(Sabotage::IgnoredMute, "who is muted"));
+}
+
+#[test]
+fn an_ignored_hold_is_noticed_by_both_sides() {
+    assert!(notices(Sabotage::IgnoredHold, "who has the room on hold"));
+    assert!(notices(Sabotage::IgnoredHold, "though it has the room on hold"));
+}
+
+#[test]
+fn one_room_heard_in_another_is_noticed() {
+    assert!(notices(Sabotage::CrossedRooms, "who is elsewhere"));
+}
+
+#[test]
+fn a_phone_that_keeps_its_call_is_noticed() {
+    assert!(notices(Sabotage::ClingingPhone, "phone keeps"));
+}
+
 /// Not a sabotage that is to be noticed: when every BYE to the server is lost, silence and OPTIONS put it right.
 #[test]
 fn every_lost_goodbye_is_healed() {

@@ -87,13 +87,30 @@ pub struct House {
     next_api: u64,
     /// Media runs every 20 ms.
     awake: bool,
-    /// A hook for the simulator's own test: legs are not closed.
-    pub leaky: bool,
-    /// A hook for the simulator's own test: what this leg's phone sends never reaches the mixer.
-    pub deaf_to: Option<IpAddr>,
+    /// For the simulator's own test.
+    pub broken: Option<Broken>,
+    /// With [`Broken::Crossed`]: a leg of a room whose media goes astray.
+    stray: Option<(RoomId, SocketAddr)>,
     out: Vec<Packet>,
     /// Broken invariants.
     pub complaints: Vec<String>,
+}
+
+/// A fault that is put into the server on purpose: the judges must see it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// What comes from this address never reaches the mixer.
+    DeafTo(IpAddr),
+    /// No leg is ever closed.
+    Leaky,
+    /// The first leg that is to be closed is not.
+    LeaksOne,
+    /// The mixer is not told of mutes.
+    IgnoresMute,
+    /// The mixer is not told of offers within calls.
+    IgnoresHold,
+    /// One leg is sent what a leg of another room is sent, besides its own.
+    Crossed,
 }
 
 /// What is left in a server.
@@ -133,8 +150,8 @@ impl House {
             replies: BTreeMap::new(),
             next_api: 0,
             awake: false,
-            leaky: false,
-            deaf_to: None,
+            broken: None,
+            stray: None,
             out: Vec::new(),
             complaints: Vec::new(),
         }
@@ -183,7 +200,7 @@ impl House {
             // The focus decides on an arrival before the next input.
             self.settle(now);
         } else if let Some((room, leg, port)) = self.ports.get(&packet.to.port()).copied()
-            && self.deaf_to != Some(packet.from.ip())
+            && self.broken != Some(Broken::DeafTo(packet.from.ip()))
             && let Some(room) = self.rooms.get_mut(&room)
         {
             let key = LegKey(leg.0);
@@ -332,9 +349,9 @@ impl House {
             FocusOutput::ApiReply { id, reply } => {
                 self.replies.insert(id, reply);
             }
-            FocusOutput::Conduct { .. } | FocusOutput::ShutDown => {}
-            #[allow(unreachable_patterns, reason = "outputs that a later focus has")]
-            _ => {}
+            // For the shield, which stands before the endpoint in the drivers.
+            FocusOutput::Conduct { .. } => {}
+            FocusOutput::ShutDown => self.complaints.push("the focus shut down unasked".to_owned()),
         }
     }
 
@@ -392,7 +409,10 @@ impl House {
                 RoomOutput::ApiReply { id, reply } => {
                     self.replies.insert(id, reply);
                 }
-                RoomOutput::Record(_) | RoomOutput::Media(_) => {}
+                other @ (RoomOutput::Record(_) | RoomOutput::Media(_)) => {
+                    self.complaints
+                        .push(format!("{room}: took the wrong way: {other:?}"));
+                }
             },
             Internal::Account(id, user) => {
                 self.last.remove(&Way::Store(id));
@@ -436,12 +456,15 @@ impl House {
         let Some(house) = self.rooms.get_mut(&id) else {
             return;
         };
+        if self.broken == Some(Broken::Crossed) {
+            self.stray = cross(self.stray, id, &mut house.slot.out);
+        }
         self.out.append(&mut house.slot.out);
         for ports in std::mem::take(&mut house.slot.freed) {
             self.ports.remove(&ports.rtp);
             ports.rtcp.map(|port| self.ports.remove(&port));
         }
-        if house.closing && !pending && !house.slot.closed && !self.leaky {
+        if house.closing && !pending && !house.slot.closed && self.broken != Some(Broken::Leaky) {
             house.slot.command(RoomCommand::Close, now);
         }
         if house.closing && !pending && house.slot.closed {
@@ -453,6 +476,9 @@ impl House {
 
     /// As `media_command` of the room's task.
     fn media(&mut self, room: RoomId, command: MediaCommand, now: Instant) {
+        if self.forgets(&command) {
+            return;
+        }
         match command {
             MediaCommand::OpenLeg { leg, rtcp_port, .. } => self.open_leg(room, leg, rtcp_port, now),
             MediaCommand::Add { leg, config } => self.add_leg(room, leg, *config, now),
@@ -467,7 +493,6 @@ impl House {
                 let command = mixer::Command::Mute(LegKey(leg.0), muted);
                 self.shard(room, RoomCommand::Mixer(command), now);
             }
-            MediaCommand::CloseLeg { .. } | MediaCommand::CloseRoom if self.leaky => {}
             MediaCommand::CloseLeg { leg } => {
                 let Some(house) = self.rooms.get_mut(&room) else {
                     return;
@@ -484,8 +509,24 @@ impl House {
                 }
                 self.shard(room, RoomCommand::Close, now);
             }
-            #[allow(unreachable_patterns, reason = "commands that a later room gives")]
-            _ => {}
+            MediaCommand::Keys { leg, .. } => {
+                self.complaints
+                    .push(format!("{room}: leg {leg} has keys, where all media is clear"));
+            }
+        }
+    }
+
+    /// Whether this command is lost by the fault that was put in.
+    fn forgets(&mut self, command: &MediaCommand) -> bool {
+        match (self.broken, command) {
+            (Some(Broken::Leaky), MediaCommand::CloseLeg { .. } | MediaCommand::CloseRoom)
+            | (Some(Broken::IgnoresMute), MediaCommand::Mute { .. })
+            | (Some(Broken::IgnoresHold), MediaCommand::Update { .. }) => true,
+            (Some(Broken::LeaksOne), MediaCommand::CloseLeg { .. }) => {
+                self.broken = None;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -552,6 +593,32 @@ impl House {
     fn wall(&self, now: Instant) -> NtpTime {
         let since = now.saturating_duration_since(self.start);
         NtpTime::from_unix(Duration::from_secs(1_760_000_000) + since)
+    }
+}
+
+/// Sends a copy of a room's first packet to a leg of another room; that leg is the first one that sends.
+fn cross(
+    stray: Option<(RoomId, SocketAddr)>,
+    room: RoomId,
+    out: &mut Vec<Packet>,
+) -> Option<(RoomId, SocketAddr)> {
+    // RFC 5761 §4: payload types 64 to 95 are RTCP's.
+    let is_sound = |packet: &&Packet| {
+        packet
+            .bytes
+            .get(1)
+            .is_some_and(|kind| !(64..96).contains(&(kind & 0x7f)))
+    };
+    let Some(mut copy) = out.iter().find(is_sound).cloned() else {
+        return stray;
+    };
+    match stray {
+        Some((other, to)) if other != room => {
+            copy.to = to;
+            out.push(copy);
+            stray
+        }
+        _ => Some((room, copy.to)),
     }
 }
 

@@ -88,8 +88,6 @@ impl Store {
                     self.ended.push((now, name));
                 }
             }
-            #[allow(unreachable_patterns, reason = "records that a later server writes")]
-            _ => {}
         }
     }
 

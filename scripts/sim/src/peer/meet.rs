@@ -6,7 +6,7 @@ use std::time::Instant;
 use meet_client::account::Account;
 use meet_client::call::{EndReason, Output, Phone, PhoneConfig, PhoneEvent};
 use rtp_media::codec::CodecKind;
-use sip_proto::endpoint::{Flow, Input, Transport};
+use sip_proto::endpoint::{Counts, Flow, Input, Transport};
 use sip_proto::uri::Uri;
 
 use super::{CallState, End, Notice, Outbox, local_media, sound_plan};
@@ -21,6 +21,7 @@ pub struct MeetPhone {
     registers: bool,
     sound: Option<Option<crate::ear::SoundPlan>>,
     notices: Vec<Notice>,
+    complaints: Vec<String>,
 }
 
 impl MeetPhone {
@@ -52,7 +53,17 @@ impl MeetPhone {
             registers: false,
             sound: None,
             notices: Vec::new(),
+            complaints: Vec::new(),
         }
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        self.phone.counts()
+    }
+
+    /// Whether the core itself says that it has nothing to do.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.phone.is_quiet() && !self.phone.has_call()
     }
 
     pub(super) fn state(&self) -> CallState {
@@ -128,6 +139,7 @@ impl MeetPhone {
         }
         out.notices = std::mem::take(&mut self.notices);
         out.sound = self.sound.take();
+        out.complaints = std::mem::take(&mut self.complaints);
         out
     }
 
@@ -157,7 +169,16 @@ impl MeetPhone {
                 self.notices.push(Notice::RegistrationFailed(status));
             }
             PhoneEvent::Ended(reason) => self.ended(reason),
-            _ => {}
+            // Progress, and what only a program with a person in front of it uses.
+            PhoneEvent::Calling { .. }
+            | PhoneEvent::Ringing { .. }
+            | PhoneEvent::Hold { .. }
+            | PhoneEvent::Holding { .. }
+            | PhoneEvent::Digit { .. } => {}
+            other @ (PhoneEvent::Server { .. }
+            | PhoneEvent::NoServer { .. }
+            | PhoneEvent::Redirected { .. }
+            | PhoneEvent::Incoming { .. }) => self.complaints.push(format!("nobody asked for {other:?}")),
         }
     }
 

@@ -107,6 +107,19 @@ pub struct Outbox {
     pub notices: Vec<Notice>,
     /// Sound is to run like this; the inner `None`: no more.
     pub sound: Option<Option<SoundPlan>>,
+    /// What should never happen on a phone.
+    pub complaints: Vec<String>,
+}
+
+/// What is left in a phone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PhoneLeftovers {
+    /// In its endpoint.
+    pub endpoint: Counts,
+    /// What it still waits for.
+    pub timer: Option<&'static str>,
+    /// It says itself that it has something to do.
+    pub busy: bool,
 }
 
 /// The phone's signalling.
@@ -139,6 +152,8 @@ pub struct Peer {
     pub ear: Ear,
     /// How often it was started.
     pub starts: u32,
+    /// What should never have happened on it.
+    pub complaints: Vec<String>,
     /// When it last asked whether the other side is still there.
     asked: Option<Instant>,
 }
@@ -156,6 +171,7 @@ impl Peer {
             brain: None,
             ear: Ear::new(index, seed),
             starts: 0,
+            complaints: Vec::new(),
             asked: None,
         }
     }
@@ -180,7 +196,7 @@ impl Peer {
         if packet.to.port() == self.addr.port() {
             both!(brain, phone => phone.receive(packet.from, &packet.bytes, now));
         } else if packet.to.port() == RTP_PORT {
-            self.ear.hear(&packet.bytes, now, fair);
+            self.ear.hear(&packet.bytes, fair);
         }
     }
 
@@ -216,6 +232,7 @@ impl Peer {
             return (Vec::new(), Vec::new());
         };
         let out = both!(brain, phone => phone.drain(now));
+        self.complaints.extend(out.complaints);
         if let Some(plan) = out.sound {
             self.ear.set_plan(plan);
         }
@@ -282,12 +299,17 @@ impl Peer {
         both!(self.brain.as_ref()?, phone => phone.roster())
     }
 
-    /// What the phone's endpoint holds, where it can be asked.
-    pub fn counts(&self) -> Option<Counts> {
-        match &self.brain {
-            Some(Brain::Plain(phone)) => Some(phone.counts()),
-            _ => None,
-        }
+    /// What is left in a phone that is on: all zero and nothing to wait for when its person does nothing.
+    pub fn leftovers(&self) -> Option<PhoneLeftovers> {
+        let brain = self.brain.as_ref()?;
+        Some(PhoneLeftovers {
+            endpoint: both!(brain, phone => phone.counts()),
+            timer: self.poll_timeout().map(|(_, why)| why),
+            busy: match brain {
+                Brain::Meet(phone) => !phone.is_quiet(),
+                Brain::Plain(_) => self.state() != CallState::Idle,
+            },
+        })
     }
 }
 

@@ -64,6 +64,7 @@ pub struct PlainPhone {
     registration: Registration,
     sound: Option<Option<SoundPlan>>,
     notices: Vec<Notice>,
+    complaints: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -107,6 +108,7 @@ impl PlainPhone {
             registration: Registration::default(),
             sound: None,
             notices: Vec::new(),
+            complaints: Vec::new(),
         }
     }
 
@@ -258,6 +260,7 @@ impl PlainPhone {
         }
         out.notices = std::mem::take(&mut self.notices);
         out.sound = self.sound.take();
+        out.complaints = std::mem::take(&mut self.complaints);
         out
     }
 
@@ -372,8 +375,6 @@ impl PlainPhone {
             Event::Timeout { tx } => self.response(tx, None, now),
             // Only where the endpoint screens what arrives.
             Event::Arrival { .. } => {}
-            #[allow(unreachable_patterns, reason = "events that a later endpoint has")]
-            _ => {}
         }
     }
 
@@ -413,7 +414,17 @@ impl PlainPhone {
                 let cause = cause.and_then(|cause| u16::try_from(cause).ok());
                 self.over(Notice::Ended { by, cause }, now);
             }
-            _ => {}
+            // A desk phone has no use for progress; its session timers are the endpoint's.
+            SessionEvent::Progress { .. } | SessionEvent::Refreshed { .. } => {}
+            // Of a call that somebody else made: a desk phone here takes none.
+            other @ (SessionEvent::Confirmed { .. }
+            | SessionEvent::ProvisionalAcked { .. }
+            | SessionEvent::Cancelled) => self.complaints.push(format!("nobody called, and yet {other:?}")),
+            // The answer to an offer of ours in the 200 to an offerless re-INVITE, which the focus never sends.
+            SessionEvent::ReOfferAcked { .. } => {
+                self.complaints
+                    .push("an offer by the focus without one".to_owned());
+            }
         }
     }
 
@@ -546,7 +557,15 @@ impl PlainPhone {
                 self.subscription = None;
                 self.roster = None;
             }
-            _ => {}
+            SubscriptionEvent::Notify { .. } | SubscriptionEvent::Accepted { .. } => {}
+            // A notifier's.
+            other @ (SubscriptionEvent::Refreshed { .. }
+            | SubscriptionEvent::Unsubscribed
+            | SubscriptionEvent::Expired
+            | SubscriptionEvent::NotifyFailed) => {
+                self.complaints
+                    .push(format!("nobody watches a phone, and yet {other:?}"));
+            }
         }
     }
 
