@@ -392,11 +392,8 @@ impl PlainPhone {
             SessionEvent::ReOffer { request } => self.reoffered(session, &request, now),
             SessionEvent::ReOfferCancelled => self.offers.rollback(),
             SessionEvent::ReAnswered { response } => self.reanswered(&response),
-            SessionEvent::ReRejected { response } => {
-                self.offers.rollback();
-                self.offering = None;
-                self.notices.push(Notice::OfferRefused(response.status.code()));
-            }
+            SessionEvent::ReRejected { response } => self.offer_refused(response.status),
+            SessionEvent::ReUnanswered => self.offer_refused(StatusCode::REQUEST_TIMEOUT),
             SessionEvent::Request { tx, request } => self.answer(tx, &request, now),
             SessionEvent::Failed { response } => {
                 let status = response.map(|response| response.status.code());
@@ -426,6 +423,13 @@ impl PlainPhone {
                     .push("an offer by the focus without one".to_owned());
             }
         }
+    }
+
+    /// Everything is as it was before the offer.
+    fn offer_refused(&mut self, status: StatusCode) {
+        self.offers.rollback();
+        self.offering = None;
+        self.notices.push(Notice::OfferRefused(status.code()));
     }
 
     fn answered(&mut self, session: SessionId, response: &Response, now: Instant) {
