@@ -7,7 +7,7 @@ use super::limits::MAX_CHALLENGES;
 use super::stack::{ClientUse, Purpose, Stack};
 use super::wallet;
 use crate::digest::strongest;
-use crate::message::{HeaderName, Request, Response};
+use crate::message::{HeaderName, Method, Request, Response};
 use crate::transaction::layer::Delivered;
 use crate::usage::subscribe::Side;
 
@@ -22,7 +22,7 @@ impl Endpoint {
         let ClientUse { purpose, attempts } = delivered.owner;
         if !matches!(response.status.code(), 401 | 407)
             || attempts >= MAX_CHALLENGES
-            || !self.wants_retry(purpose)
+            || !self.wants_retry(purpose, &delivered.request.method)
         {
             return false;
         }
@@ -70,7 +70,7 @@ impl Endpoint {
         true
     }
 
-    fn wants_retry(&self, purpose: Purpose) -> bool {
+    fn wants_retry(&self, purpose: Purpose, method: &Method) -> bool {
         match purpose {
             Purpose::Invite(id) => self
                 .sessions
@@ -81,7 +81,8 @@ impl Endpoint {
                 .sessions
                 .get(&id)
                 .is_some_and(|session| session.takes_offers()),
-            Purpose::Nobody => false,
+            // A branch of a fork that is not wanted must hear its BYE; a CANCEL cannot be challenged (§22.1).
+            Purpose::Nobody => *method == Method::Bye,
             _ => true,
         }
     }

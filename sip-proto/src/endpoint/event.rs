@@ -114,7 +114,8 @@ pub enum SessionEvent {
         /// The request.
         request: Request,
     },
-    /// The peer cancelled its re-INVITE before we answered (487 is sent): the session stays as it was.
+    /// The peer cancelled its re-INVITE before we answered, or another branch of a fork took the call than the one
+    /// that offered (487 is sent): the session stays as it was.
     ReOfferCancelled,
     /// The ACK came to our 2xx to a re-INVITE that had no offer.
     ReOfferAcked {

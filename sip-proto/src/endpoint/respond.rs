@@ -136,7 +136,12 @@ impl Endpoint {
         }
         let hop = dialog.next_hop(self.stack.wire.is_open(&flow));
         let cseq = delivered.request.headers.cseq().map_or(1, |cseq| cseq.seq);
-        let ack = self.stack.send_ack(&dialog.ack(cseq), hop);
+        let mut ack = dialog.ack(cseq);
+        for name in [HeaderName::Authorization, HeaderName::ProxyAuthorization] {
+            // §22.1: as in the INVITE that is acknowledged.
+            ack.headers.copy_from(&delivered.request.headers, &name);
+        }
+        let ack = self.stack.send_ack(&ack, hop);
         if self.stack.layer.keep_fork_ack(delivered.id, tag, ack, hop) {
             self.stack
                 .send(dialog.request(Method::Bye), hop, Purpose::Nobody, now);

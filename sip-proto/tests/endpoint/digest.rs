@@ -269,6 +269,40 @@ fn every_realm_of_one_challenge_gets_its_credentials() {
     solo.finish();
 }
 
+/// A branch of a fork that answers too, behind a proxy that wants to know who ends it.
+#[test]
+fn a_surplus_branch_is_released_with_credentials() {
+    let mut solo = solo();
+    let (session, first) = invite(&mut solo);
+    solo.answer(&first, "401 Unauthorized", "t", &challenge("n1", false));
+    solo.request();
+    let second = solo.request();
+    let contact = "Contact: <sip:x@192.0.2.9:5070>\n";
+    for tag in ["one", "two"] {
+        solo.answer(&second, "200 OK", tag, contact);
+        let ack = solo.request();
+        assert_eq!(ack.method, Method::Ack);
+        assert_eq!(
+            ack.headers.get(&HeaderName::Authorization),
+            second.headers.get(&HeaderName::Authorization),
+            "{tag}"
+        );
+    }
+    let bye = solo.request();
+    assert_eq!(counts(&bye, &HeaderName::Authorization), [count("r", "n1", 2)]);
+    solo.answer(&bye, "401 Unauthorized", "", &challenge("n2", true));
+    let again = solo.request();
+    let seq = |request: &Request| request.headers.cseq().unwrap().seq;
+    assert_eq!((&again.method, seq(&again)), (&Method::Bye, seq(&bye) + 1));
+    assert_eq!(counts(&again, &HeaderName::Authorization), [count("r", "n2", 1)]);
+    solo.answer(&again, "200 OK", "", "");
+    solo.endpoint.bye(session, None, solo.now).unwrap();
+    solo.drain();
+    let bye = solo.request();
+    solo.answer(&bye, "200 OK", "", "");
+    solo.finish();
+}
+
 /// RFC 7616 §3.4: a count that comes twice with a nonce is a replay.
 #[test]
 fn no_count_comes_twice_with_a_nonce() {

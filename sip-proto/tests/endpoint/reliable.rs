@@ -667,6 +667,62 @@ fn each_branch_of_a_fork_counts_by_itself() {
 }
 
 #[test]
+fn an_offer_of_a_branch_that_does_not_get_the_call_is_taken_back() {
+    let mut solo = Solo::new();
+    let (session, invite) = calling(&mut solo);
+    for (tag, rseq) in [("x", 100), ("y", 5)] {
+        solo.answer(&invite, "183 Session Progress", tag, &reliable_lines(rseq, true));
+        let prack = solo.request();
+        solo.answer(&prack, "200 OK", "", "");
+        assert!(matches!(
+            solo.event(),
+            Event::Session {
+                event: SessionEvent::Progress { .. },
+                ..
+            }
+        ));
+    }
+    let get = |name: HeaderName| invite.headers.get(&name).unwrap().to_owned();
+    solo.receive(&format!(
+        "UPDATE sip:us@192.0.2.1 SIP/2.0\nVia: SIP/2.0/UDP 192.0.2.9:5070;branch=z9hG4bKx\nMax-Forwards: 70\n\
+         From: {};tag=x\nTo: {}\nCall-ID: {}\nCSeq: 1 UPDATE\nContact: <sip:bob@192.0.2.9:5070>\n{OFFER}",
+        get(HeaderName::To),
+        get(HeaderName::From),
+        get(HeaderName::CallId),
+    ));
+    let contact = "Contact: <sip:bob@192.0.2.9:5070>\n";
+    solo.answer(&invite, "200 OK", "y", contact);
+    solo.expect_status(487);
+    assert_eq!(solo.request().method.as_str(), "ACK");
+    let told: Vec<_> = solo.events.drain(..).collect();
+    assert!(
+        matches!(
+            told.as_slice(),
+            [
+                Event::Session {
+                    event: SessionEvent::ReOffer { .. },
+                    ..
+                },
+                Event::Session {
+                    event: SessionEvent::ReOfferCancelled,
+                    ..
+                },
+                Event::Session {
+                    event: SessionEvent::Answered { .. },
+                    ..
+                },
+            ]
+        ),
+        "{told:?}"
+    );
+    solo.endpoint.bye(session, None, solo.now).unwrap();
+    solo.drain();
+    let bye = solo.request();
+    solo.answer(&bye, "200 OK", "", "");
+    solo.finish();
+}
+
+#[test]
 fn over_a_bad_network_every_call_with_early_offers_comes_to_its_end() {
     for seed in 1..40 {
         let mut pair = Pair::new();

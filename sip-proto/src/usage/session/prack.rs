@@ -14,7 +14,7 @@ use super::reliable::RELIABLE;
 use super::{Phase, Session};
 use crate::dialog::{Dialog, DialogId};
 use crate::endpoint::stack::{Purpose, Stack, put_body};
-use crate::endpoint::{Body, EndpointError};
+use crate::endpoint::{Body, EndpointError, SessionEvent};
 use crate::headers::RAck;
 use crate::message::{HeaderName, Method, Request, Response};
 use crate::transaction::layer::ClientId;
@@ -179,9 +179,13 @@ impl Session {
                 self.queued = queued.or(Some(offer));
             }
             received => {
+                let asked = matches!(received, Exchange::Received { .. });
                 self.exchange = received;
                 self.drop_pending_offer(stack, now);
                 self.queued = queued;
+                if asked {
+                    stack.emit_session(self.id, SessionEvent::ReOfferCancelled);
+                }
             }
         }
     }
