@@ -71,11 +71,12 @@ impl Store {
     /// Opens the database and starts its thread.
     pub fn start(path: &Path, metrics: Arc<Metrics>) -> Result<Self, StoreError> {
         let connection = open(path)?;
+        let run = restore::next_run(&connection)?;
         let (queue, jobs) = sync_channel(STORE_QUEUE);
         let counters = Arc::clone(&metrics);
         let thread = std::thread::Builder::new()
             .name("store".into())
-            .spawn(move || worker::run(connection, &jobs, &counters))
+            .spawn(move || worker::run(connection, run, &jobs, &counters))
             .map_err(|_| StoreError::Unavailable)?;
         Ok(Self {
             queue,

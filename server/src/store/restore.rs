@@ -36,6 +36,13 @@ pub(super) fn last_run(connection: &Connection, run: i64, now: i64) -> Result<La
     })
 }
 
+/// The number of a run that begins now. Counted, not timed: a clock may step back, and a number that was used
+/// would mix up the rooms of two runs.
+pub(super) fn next_run(connection: &Connection) -> Result<i64, StoreError> {
+    let last: Option<i64> = connection.query_row("SELECT MAX(run) FROM meeting", [], |row| row.get(0))?;
+    Ok(last.unwrap_or(0).saturating_add(1))
+}
+
 /// What is open and not of this run is over.
 pub(super) fn close_lost(connection: &Connection, run: i64, now: i64) -> Result<(), StoreError> {
     connection.execute(

@@ -168,7 +168,7 @@ fn a_disk_full_to_the_end_loses_and_counts_records() {
             .unwrap();
     }
     queue.send(Job::Stop).unwrap();
-    worker::run(connection, &jobs, &metrics);
+    worker::run(connection, 1, &jobs, &metrics);
     assert!(metrics.store_lost.get() > 0);
     assert_eq!(metrics.store_lost.get() + metrics.store_written.get(), 2000);
 }
@@ -252,6 +252,39 @@ fn meetings_of_the_last_run_are_found() {
     let last = runtime().block_on(third.last_run()).unwrap();
     assert_eq!(names(&last), [meeting.name], "what was not restored is over");
     for store in [first, second, third] {
+        store.stop();
+    }
+}
+
+/// A clock that was wrong in an earlier run, or steps back, mixes up no runs: they are numbered.
+#[test]
+fn runs_are_numbered_whatever_the_clock_says() {
+    let dir = tempfile::tempdir().unwrap();
+    open(&Store::file(dir.path()))
+        .unwrap()
+        .execute(
+            "INSERT INTO meeting (run, room, name, creator, created_ms, token_hash, ended_ms, reason)
+             VALUES (?1, 1, 'ahead', 'api', 5, 'cafe', 6, 'shutdown')",
+            [i64::MAX / 2],
+        )
+        .unwrap();
+    let second = start(dir.path());
+    second.record(created(1, "blue"));
+    second.record(StoreRecord::MeetingEnded {
+        room: RoomId(1),
+        name: "blue".into(),
+        reason: EndReason::Shutdown,
+    });
+    assert_eq!(all(&second).len(), 2);
+    let third = start(dir.path());
+    let last = runtime().block_on(third.last_run()).unwrap();
+    let names: Vec<&str> = last.meetings.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(
+        names,
+        ["blue"],
+        "that of the last run, not of the one with the largest clock"
+    );
+    for store in [second, third] {
         store.stop();
     }
 }

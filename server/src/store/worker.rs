@@ -67,10 +67,11 @@ pub(super) fn unix_ms(at: SystemTime) -> i64 {
         .map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
-pub(super) fn run(connection: Connection, jobs: &Receiver<Job>, metrics: &Metrics) {
+/// Works until it is told to stop; `run` is the number of this run (`restore::next_run`).
+pub(super) fn run(connection: Connection, run: i64, jobs: &Receiver<Job>, metrics: &Metrics) {
     let mut worker = Worker {
         connection,
-        run: unix_ms(SystemTime::now()),
+        run,
         backlog: Backlog::new(STORE_BACKLOG),
         retry_at: None,
         metrics,
