@@ -157,13 +157,12 @@ fn mark(source: IpAddr) -> Vec<u8> {
 }
 
 impl Caller {
-    /// Whether the caller may speak for this address: an account for its own only.
+    /// Whether the caller may speak for this address: an account for its own only. Names differ by case (RFC 3261
+    /// §19.1.4), here as in the store and the registrar: `Ann` and `ann` may be two accounts.
     pub fn may_be(&self, uri: &Uri) -> bool {
         match self {
             Self::Anyone => true,
-            Self::Account { user, .. } => uri
-                .user_decoded()
-                .is_some_and(|name| name.eq_ignore_ascii_case(user)),
+            Self::Account { user, .. } => uri.user_decoded().is_some_and(|name| name == *user),
         }
     }
 

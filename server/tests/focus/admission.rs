@@ -96,6 +96,24 @@ fn a_right_answer_comes_in_and_lends_its_name() {
     );
 }
 
+/// RFC 3261 §19.1.4: user names differ by case. Otherwise one account could register under each way to write its name,
+/// past the limit for one user, and under the name of another account.
+#[test]
+fn an_account_is_its_own_spelling_only() {
+    for (name, status) in [("ann", 200), ("%61nn", 200), ("Ann", 403), ("ANN", 403)] {
+        let mut house = house(false);
+        let me = format!("<sip:{name}@192.168.1.1>");
+        let lines = ["Contact: <sip:ann@192.168.1.9>"];
+        let mut register = request("REGISTER", "sip:192.168.1.1", &me, &lines, "");
+        register.headers.set(HeaderName::To, &me);
+        let SipCommand::TurnAway { headers, .. } = house.arrival(register.clone(), flow()) else {
+            panic!("let in without a password")
+        };
+        let answered = house.ask_as(with_answer(&register, &headers, "ann", "secret"), flow());
+        assert_eq!(answered.status.code(), status, "{name}");
+    }
+}
+
 /// What a request without credentials, or with made-up ones, costs: one stateless answer.
 #[test]
 fn strangers_are_turned_away_before_anything_is_kept() {
