@@ -47,6 +47,13 @@ pub const MAX_REQUESTS_IN_DIALOG: usize = 32;
 /// Open streams whose input is cut into messages.
 pub const MAX_CONNECTIONS: usize = 16_384;
 
+/// How long a stream that can be read no further stays open for the answers to what was read before: an account to be
+/// looked up and a room to be made fit in.
+pub const LAST_ANSWERS: Duration = Duration::from_secs(4);
+
+/// How often it is seen whether they have all left.
+pub const LAST_ANSWERS_STEP: Duration = Duration::from_millis(50);
+
 /// How long an accepted subscription waits for the application's NOTIFY before the endpoint sends an empty one:
 /// RFC 6665 §4.2.1.2 wants one at once.
 pub const NOTIFY_GRACE: Duration = Duration::from_millis(500);

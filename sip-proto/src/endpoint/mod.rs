@@ -71,6 +71,7 @@ impl Endpoint {
             Input::Opened { flow } => self.stack.wire.open(flow),
             Input::Stream { connection, bytes } => self.on_stream(connection, bytes, now),
             Input::Closed { connection } => {
+                self.stack.usages.set(WakeUsage::Stream(connection), None);
                 if let Some(flow) = self.stack.wire.closed(connection) {
                     self.stack.transport_failed(&flow, now);
                 }
@@ -92,6 +93,7 @@ impl Endpoint {
                 WakeUsage::Subscription(id) => {
                     self.with_subscription(id, |subscription, stack| subscription.on_timeout(stack, now));
                 }
+                WakeUsage::Stream(connection) => self.close_when_answered(connection, now),
             }
         }
     }

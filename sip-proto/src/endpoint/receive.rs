@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
-use super::limits::RESERVED_FOR_DIALOGS;
-use super::stack::{ServerUse, Stack, Usage};
+use super::limits::{LAST_ANSWERS, LAST_ANSWERS_STEP, RESERVED_FOR_DIALOGS};
+use super::stack::{ServerUse, Stack, Usage, WakeUsage};
 use super::types::{ConnectionId, Flow, ServerTx, SessionId, SubscriptionId};
 use super::{Endpoint, Event};
 use crate::dialog::DialogId;
@@ -50,13 +50,34 @@ impl Endpoint {
                 Some(Ok(Frame::KeepAlivePong)) => {}
                 Some(Err(error)) => {
                     // Where the next message begins is anybody's guess (RFC 4475 §3.1.2.3).
+                    stream.closing = Some(now + LAST_ANSWERS);
                     self.on_garbage(error, flow);
-                    if let Some(flow) = self.stack.wire.close(connection) {
-                        self.stack.transport_failed(&flow, now);
-                    }
-                    return;
+                    return self.close_when_answered(connection, now);
                 }
             }
+        }
+    }
+
+    /// Closes a stream that can be read no further, once what was read before has its answers; a peer that sent good
+    /// requests before the nonsense is not left without them.
+    pub(super) fn close_when_answered(&mut self, connection: ConnectionId, now: Instant) {
+        let Some(until) = self
+            .stack
+            .wire
+            .stream(connection)
+            .and_then(|stream| stream.closing)
+        else {
+            return;
+        };
+        let waited_for = self.stack.layer.owes(connection) || self.stack.wire.holds_arrival(connection);
+        if waited_for && now < until {
+            let again = until.min(now + LAST_ANSWERS_STEP);
+            let wake = WakeUsage::Stream(connection);
+            self.stack
+                .usages
+                .set(wake, Some((again, "last answers of a stream")));
+        } else if let Some(flow) = self.stack.wire.close(connection) {
+            self.stack.transport_failed(&flow, now);
         }
     }
 

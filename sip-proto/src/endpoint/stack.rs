@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::config::EndpointConfig;
 use super::event::{Event, SessionEvent, SubscriptionEvent};
 use super::schedule::Schedule;
-use super::types::{Body, ClientTx, Flow, Output, SessionId, SubscriptionId};
+use super::types::{Body, ClientTx, ConnectionId, Flow, Output, SessionId, SubscriptionId};
 use super::wallet::Wallet;
 use super::wire::Wire;
 use crate::dialog::DialogId;
@@ -87,11 +87,13 @@ pub(crate) struct Stack {
     next: u64,
 }
 
-/// A usage that has a deadline.
+/// A usage that has a deadline, or a stream that has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum WakeUsage {
     Session(SessionId),
     Subscription(SubscriptionId),
+    /// A stream that is to be closed.
+    Stream(ConnectionId),
 }
 
 impl Stack {

@@ -5,7 +5,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
+use std::time::Instant;
 
+use super::event::Event;
 use super::limits;
 use super::types::{ConnectionId, Flow, Output, StreamState, Transport};
 use crate::framing::StreamFramer;
@@ -23,6 +25,8 @@ pub(crate) struct Stream {
     pub(crate) framer: StreamFramer,
     /// Whole messages so far.
     pub(crate) messages: u64,
+    /// It can be read no further, and stays open until then at most for answers to what was read before.
+    pub(crate) closing: Option<Instant>,
 }
 
 impl Wire {
@@ -48,6 +52,7 @@ impl Wire {
                 flow,
                 framer: StreamFramer::new(),
                 messages: 0,
+                closing: None,
             },
         );
     }
@@ -71,6 +76,13 @@ impl Wire {
 
     pub(crate) fn stream(&mut self, connection: ConnectionId) -> Option<&mut Stream> {
         self.streams.get_mut(&connection)
+    }
+
+    /// Whether the application has yet to see a new request that came on this stream.
+    pub(crate) fn holds_arrival(&self, connection: ConnectionId) -> bool {
+        self.out.iter().any(|output| {
+            matches!(output, Output::Event(Event::Arrival { flow, .. }) if flow.connection == Some(connection))
+        })
     }
 
     pub(crate) fn states(&self) -> impl Iterator<Item = StreamState> {

@@ -4,6 +4,7 @@ use sip_proto::endpoint::{
     ConnectionId, EndpointConfig, Event, Flow, Input, Output, SessionEvent, TerminatedBy, Transport,
 };
 use sip_proto::message::{HeaderName, Headers, Method, Response, StatusCode};
+use std::time::Duration;
 
 use crate::pair::{Pair, Side, sdp};
 use crate::solo::{Solo, request};
@@ -212,4 +213,108 @@ fn keep_alives_are_answered_and_nonsense_closes_the_stream() {
     endpoint.handle_input(Input::Closed { connection: id }, solo.now);
     assert_eq!(endpoint.poll_output(), None);
     solo.finish();
+}
+
+/// A stream with two good requests, `screened` or not, and nonsense behind them.
+fn spoilt(screened: bool) -> (Solo, Flow, Vec<Output>) {
+    let mut solo = Solo::with(EndpointConfig {
+        screened,
+        ..EndpointConfig::default()
+    });
+    let flow = Flow {
+        transport: Transport::Tcp,
+        connection: Some(ConnectionId(5)),
+        ..solo.flow
+    };
+    let one = |branch: &str| {
+        let text = request("OPTIONS", 1, branch, "", "Content-Length: 0\n").replace('\n', "\r\n") + "\r\n";
+        text.replace("SIP/2.0/UDP", "SIP/2.0/TCP")
+            .replace("Call-ID: ", &format!("Call-ID: {branch}"))
+    };
+    let text = format!("{}{}GET / HTTP/1.1\r\nHost: x\r\n\r\n", one("a"), one("b"));
+    solo.endpoint.handle_input(Input::Opened { flow }, solo.now);
+    let input = Input::Stream {
+        connection: ConnectionId(5),
+        bytes: text.as_bytes(),
+    };
+    solo.endpoint.handle_input(input, solo.now);
+    let outputs = std::iter::from_fn(|| solo.endpoint.poll_output()).collect();
+    (solo, flow, outputs)
+}
+
+/// Lets time pass until the stream is closed; gives what was sent before, and how long it took.
+fn until_closed(solo: &mut Solo) -> (usize, Duration) {
+    let start = solo.now;
+    let mut sent = 0;
+    loop {
+        while let Some(output) = solo.endpoint.poll_output() {
+            match output {
+                Output::Transmit { flow, .. } => {
+                    assert_eq!(
+                        flow.connection,
+                        Some(ConnectionId(5)),
+                        "the stream is still there"
+                    );
+                    sent += 1;
+                }
+                Output::Close { .. } => return (sent, solo.now - start),
+                Output::Event(_) => {}
+            }
+        }
+        let (at, _) = solo.endpoint.poll_timeout().expect("it is closed some time");
+        solo.now = solo.now.max(at);
+        solo.endpoint.handle_timeout(solo.now);
+    }
+}
+
+#[test]
+fn nonsense_behind_good_requests_takes_no_answer_away() {
+    for screened in [false, true] {
+        let (mut solo, flow, outputs) = spoilt(screened);
+        assert!(
+            !outputs
+                .iter()
+                .any(|output| matches!(output, Output::Close { .. }))
+        );
+        let mut requests = Vec::new();
+        for output in outputs {
+            match output {
+                Output::Event(Event::Request { tx, request, .. }) => requests.push((tx, request)),
+                Output::Event(Event::Arrival { request, flow }) => {
+                    solo.endpoint.take_in(request, flow, solo.now);
+                }
+                _ => {}
+            }
+        }
+        while let Some(output) = solo.endpoint.poll_output() {
+            if let Output::Event(Event::Request { tx, request, .. }) = output {
+                requests.push((tx, request));
+            }
+        }
+        assert_eq!(requests.len(), 2, "screened: {screened}");
+        // The lookup of an account takes its time. What comes on the stream now is read no more.
+        solo.run(1000);
+        let connection = flow.connection.unwrap();
+        let bytes = b"OPTIONS sip:x SIP/2.0\r\n\r\n";
+        solo.endpoint
+            .handle_input(Input::Stream { connection, bytes }, solo.now);
+        for (tx, request) in requests {
+            let answer = Response::to(&request, StatusCode::OK);
+            solo.endpoint.respond(tx, answer, solo.now).unwrap();
+        }
+        let (sent, took) = until_closed(&mut solo);
+        assert_eq!(sent, 2);
+        assert!(took <= Duration::from_millis(50), "{took:?}");
+        solo.endpoint.handle_input(Input::Closed { connection }, solo.now);
+    }
+}
+
+#[test]
+fn a_spoilt_stream_is_closed_though_nobody_answers() {
+    for (screened, bound) in [(false, 4000), (true, 50)] {
+        // Screened: the application drops the arrivals, which then nobody is to answer.
+        let (mut solo, _, _) = spoilt(screened);
+        let (_, took) = until_closed(&mut solo);
+        assert!(took <= Duration::from_millis(bound), "{took:?}");
+    }
 }

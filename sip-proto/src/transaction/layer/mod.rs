@@ -20,7 +20,7 @@ use super::key::{ClientKey, MergeKey, ServerKey};
 use super::{Timer, TimerValues, client, invite_client, invite_server, server};
 use crate::endpoint::schedule::Schedule;
 use crate::endpoint::wire::Wire;
-use crate::endpoint::{Flow, Transport};
+use crate::endpoint::{ConnectionId, Flow, Transport};
 use crate::ids::Branch;
 use crate::message::Request;
 
@@ -122,6 +122,8 @@ pub(crate) struct Layer<C, S> {
     servers: HashMap<ServerId, Box<ServerTransaction<S>>>,
     server_keys: HashMap<Arc<ServerKey>, ServerId>,
     merge_keys: HashMap<Arc<MergeKey>, ServerId>,
+    /// Requests without a final response, by the stream that they came on.
+    owed: HashMap<ConnectionId, usize>,
     schedule: Schedule<Wake>,
     notices: VecDeque<Notice<C, S>>,
     /// Larger requests leave UDP (§18.1.1); none: streams cannot be opened.
@@ -142,6 +144,7 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             servers: HashMap::with_capacity(expected),
             server_keys: HashMap::with_capacity(expected),
             merge_keys: HashMap::with_capacity(expected),
+            owed: HashMap::new(),
             schedule: Schedule::with_capacity(expected),
             notices: VecDeque::new(),
             stream_above,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Layer, Matched, Notice, ServerId, ServerMachine, ServerTransaction, Wake, reasoned};
-use crate::endpoint::Flow;
 use crate::endpoint::wire::Wire;
+use crate::endpoint::{ConnectionId, Flow};
 use crate::message::{Method, Request, Response, StatusCode};
 use crate::transaction::key::{MergeKey, ServerKey};
 use crate::transaction::{invite_server, server};
@@ -71,6 +71,9 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             self.merge_keys.insert(Arc::clone(merge), id);
         }
         self.server_keys.insert(Arc::clone(&key), id);
+        if let Some(connection) = reply.connection {
+            *self.owed.entry(connection).or_insert(0) += 1;
+        }
         self.servers.insert(
             id,
             Box::new(ServerTransaction {
@@ -124,16 +127,32 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         if sent {
             let bytes = response.to_bytes();
             let flow = reply_now(tx, wire);
-            if response.status.is_final() {
-                tx.request = None;
-            }
+            let settled = response.status.is_final() && tx.request.take().is_some();
+            let connection = tx.reply.connection.filter(|_| settled);
             // RFC 6026 §7.1: whoever accepted the INVITE repeats the 2xx, not the transaction.
             let repeats = !matches!(tx.machine, ServerMachine::Invite(_)) || !response.status.is_success();
             tx.last = repeats.then(|| bytes.clone());
             wire.transmit(flow, bytes);
+            self.one_less_owed(connection);
         }
         self.settle_server(id);
         sent
+    }
+
+    /// Whether a request that came on this stream has no final response yet.
+    pub(crate) fn owes(&self, connection: ConnectionId) -> bool {
+        self.owed.contains_key(&connection)
+    }
+
+    fn one_less_owed(&mut self, connection: Option<ConnectionId>) {
+        if let Some(connection) = connection
+            && let Some(count) = self.owed.get_mut(&connection)
+        {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.owed.remove(&connection);
+            }
+        }
     }
 
     pub(super) fn server_timers(&mut self, id: ServerId, wire: &mut Wire, now: Instant) {
@@ -188,6 +207,7 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         }
         self.schedule.set(Wake::Server(id), None);
         if let Some(tx) = self.servers.remove(&id) {
+            self.one_less_owed(tx.reply.connection.filter(|_| tx.request.is_some()));
             self.server_keys.remove(&tx.key);
             if let Some(merge) = &tx.merge
                 && self.merge_keys.get(merge) == Some(&id)
