@@ -173,6 +173,46 @@ fn a_new_key_of_the_peer_leaves_ours_and_a_new_suite_does_not() {
     assert_ne!(srtp(&back).local, srtp(&first).local);
 }
 
+/// RFC 4568 §7.1.4: whoever is at the other end of a stream that moved may not know our rollover counter.
+#[test]
+fn a_stream_that_moved_begins_with_a_new_key() {
+    let policy = SrtpPolicy::Required;
+    let moved = |key: &str| {
+        let text = offer("RTP/SAVP", &[&aes(1, key)]).to_string();
+        sdp::parse(text.replace("m=audio 5000", "m=audio 5002").as_bytes()).unwrap()
+    };
+    let mut machine = session(4);
+    let (_, first) = answered(&mut machine, policy, offer("RTP/SAVP", &[&aes(1, A)])).unwrap();
+    let (_, same) = answered(&mut machine, policy, moved(A)).unwrap();
+    assert_eq!(
+        srtp(&same),
+        srtp(&first),
+        "the old key elsewhere: the same end, another way to it"
+    );
+    let (answer, new) = answered(&mut machine, policy, offer("RTP/SAVP", &[&aes(1, B)])).unwrap();
+    assert_ne!(srtp(&new).local, srtp(&first).local, "another end");
+    assert_eq!(answer.media[0].cryptos()[0].key, srtp(&new).local);
+
+    // When it is our end that moves, ours is new in an answer and in an offer.
+    let elsewhere = LocalMedia {
+        rtp_port: 40_002,
+        ..local(policy)
+    };
+    machine.receive_offer(offer("RTP/SAVP", &[&aes(1, B)])).unwrap();
+    let (_, third) = machine.create_answer(&elsewhere).unwrap();
+    assert_ne!(srtp(&third).local, srtp(&new).local);
+    let stays = machine.create_offer(&elsewhere).unwrap();
+    assert_eq!(stays.media[0].cryptos()[0].key, srtp(&third).local);
+    machine.rollback();
+    let goes = machine.create_offer(&local(policy)).unwrap();
+    let line = goes.media[0].cryptos()[0].clone();
+    assert_ne!(line.key, srtp(&third).local);
+    let fourth = machine
+        .receive_answer(offer("RTP/SAVP", &[&aes(line.tag, B)]))
+        .unwrap();
+    assert_eq!(srtp(&fourth).local, line.key, "what was offered is what is used");
+}
+
 #[test]
 fn our_own_key_sent_back_is_refused() {
     let mut machine = session(5);

@@ -37,10 +37,11 @@ use std::net::IpAddr;
 
 use self::compose::AudioSection;
 use self::payload_types::PayloadTypes;
+use self::protection::Moved;
 use self::select::Agreed;
 use crate::sdp::attributes::Direction;
 use crate::sdp::crypto::{Crypto, KeySource};
-use crate::sdp::model::{MediaDescription, Origin, SessionDescription};
+use crate::sdp::model::{Connection, MediaDescription, Origin, SessionDescription};
 
 /// Offer/answer for one session.
 #[derive(Debug, Clone)]
@@ -156,8 +157,8 @@ impl OfferAnswer {
             .established
             .as_deref()
             .map(|before| before.audio.srtp.as_ref());
-        let keys = self.keys.as_deref_mut();
-        let cryptos = protection::to_offer(local.srtp, srtp, keys);
+        let moved = self.listens_elsewhere(local);
+        let cryptos = protection::to_offer(local.srtp, srtp, moved, self.keys.as_deref_mut());
         let audio = compose::audio(&AudioSection {
             local,
             protocol: before.map_or(protection::offered_protocol(local.srtp), |line| {
@@ -268,13 +269,18 @@ impl OfferAnswer {
         }
         let before = self.established.as_deref().map(|before| &before.audio);
         let mut media: Vec<MediaDescription> = offer.media.iter().map(compose::refused).collect();
+        let ours = self.listens_elsewhere(local);
         let audio = match (select::from_offer(&offer, local, before), before) {
             (Ok(mut agreed), _) => {
                 let srtp = before.and_then(|audio| audio.srtp.as_ref());
-                agreed.audio.srtp = agreed
-                    .crypto
-                    .take()
-                    .and_then(|theirs| protection::agree(theirs, srtp, self.keys.as_deref_mut()));
+                let was = before.and_then(|audio| audio.remote_rtp);
+                let theirs = agreed
+                    .audio
+                    .remote_rtp
+                    .is_some_and(|now| was.is_some_and(|was| was != now));
+                let (moved, keys) = (Moved { ours, theirs }, self.keys.as_deref_mut());
+                let crypto = agreed.crypto.take();
+                agreed.audio.srtp = crypto.and_then(|theirs| protection::agree(theirs, srtp, moved, keys));
                 let line = answer_line(&offer, local, &agreed);
                 if let Some(place) = media.get_mut(agreed.audio.mline) {
                     *place = line;
@@ -345,6 +351,19 @@ impl OfferAnswer {
             protected_only: key.is_some(),
             cryptos: key.into_iter().collect(),
         })
+    }
+
+    /// Whether our end of the stream has another address or port than we said before.
+    fn listens_elsewhere(&self, local: &LocalMedia) -> bool {
+        let Some(before) = self.established() else {
+            return false;
+        };
+        let line = before.local.media.get(before.audio.mline);
+        line.filter(|line| line.port != 0 && local.rtp_port != 0)
+            .is_some_and(|line| {
+                let address = before.local.connection_of(line).and_then(Connection::ip);
+                line.port != local.rtp_port || address.is_some_and(|address| address != local.address)
+            })
     }
 
     fn establish(

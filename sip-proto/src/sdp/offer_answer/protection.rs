@@ -7,7 +7,9 @@
 //! | `RTP/SAVP(F)` with a usable key | refused | protected | protected |
 //! | `RTP/SAVP(F)` without | refused | refused | refused |
 //!
-//! Our key stays the same as long as the suite does, so that a re-INVITE does not disturb the rollover counter.
+//! Our key stays the same as long as the suite does, so that a re-INVITE does not disturb the rollover counter. But
+//! where an end of the stream moves, the end that is there now may know nothing of that counter (RFC 4568 §7.1.4): when
+//! we listen elsewhere, or the peer does and has a new key, ours is new too.
 //!
 //! Deliberately absent: DTLS (`UDP/TLS/RTP/SAVP(F)`), and a second try without keys; that is the caller's.
 
@@ -36,18 +38,23 @@ pub(super) const fn offered_protocol(policy: SrtpPolicy) -> &'static str {
     }
 }
 
-/// The key lines of an offer of ours: in a running session what holds, else a new key for each suite.
+/// The key lines of an offer of ours: in a running session what holds, with a new key if we listen elsewhere
+/// (`moved`), else a new key for each suite.
 pub(super) fn to_offer(
     policy: SrtpPolicy,
     before: Option<Option<&NegotiatedSrtp>>,
+    moved: bool,
     keys: Option<&mut KeySource>,
 ) -> Vec<Crypto> {
     match (before, keys) {
         (Some(None), _) | (None, None) => Vec::new(),
-        (Some(Some(srtp)), _) => vec![Crypto {
+        (Some(Some(srtp)), keys) => vec![Crypto {
             tag: srtp.tag,
             suite: srtp.suite,
-            key: srtp.local.clone(),
+            key: match keys.filter(|_| moved) {
+                Some(keys) => keys.key(srtp.suite),
+                None => srtp.local.clone(),
+            },
         }],
         (None, Some(_)) if policy == SrtpPolicy::Off => Vec::new(),
         (None, Some(keys)) => (1..)
@@ -87,13 +94,24 @@ pub(super) fn acceptable(
     }
 }
 
+/// Whether an end of the stream listens elsewhere than before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Moved {
+    pub(super) ours: bool,
+    pub(super) theirs: bool,
+}
+
 /// What agreeing to the peer's line makes: our key goes on if it can. `None` if there is no source of keys.
 pub(super) fn agree(
     theirs: Crypto,
     before: Option<&NegotiatedSrtp>,
+    moved: Moved,
     keys: Option<&mut KeySource>,
 ) -> Option<NegotiatedSrtp> {
-    let ours = before.filter(|before| before.suite == theirs.suite);
+    let goes_on = |before: &&NegotiatedSrtp| {
+        before.suite == theirs.suite && !moved.ours && !(moved.theirs && before.remote != theirs.key)
+    };
+    let ours = before.filter(goes_on);
     let local = match ours {
         Some(before) => before.local.clone(),
         None => keys?.key(theirs.suite),
