@@ -10,11 +10,21 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
+use std::thread;
 use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::load::call::ProcessCost;
 
 /// The packages with targets.
 const PACKAGES: [&str; 2] = ["sip-proto", "rtp-media"];
+/// How often the fuzzer's processor time is looked at.
+const GLANCE: Duration = Duration::from_millis(200);
+/// On a busy machine processor time takes longer on the clock: at most this many times as long.
+const MAX_STRETCH: u64 = 30;
 /// Longer inputs are slower and find nothing more.
 const MAX_INPUT: usize = 4096;
 
@@ -52,6 +62,8 @@ pub struct Outcome {
     pub executions: u64,
     /// Edges of the program reached.
     pub edges: u64,
+    /// Processor time spent on trying, which is what counts on a shared machine.
+    pub cpu: Duration,
     /// Inputs in the corpus afterwards.
     pub corpus: usize,
     /// Inputs that broke it, as files.
@@ -106,7 +118,7 @@ pub fn build(root: &Path) -> Result<(), FuzzError> {
     Ok(())
 }
 
-/// Runs one target for so long from its corpus, and writes what it learnt back.
+/// Runs one target for so much processor time from its corpus, and writes what it learnt back.
 ///
 /// # Errors
 /// Only when the fuzzer cannot be run: findings are in the [`Outcome`].
@@ -134,24 +146,29 @@ pub fn run(root: &Path, target: &Target, time: Duration) -> Result<Outcome, Fuzz
     let dictionary = fuzz.join("dictionaries").join(format!("{}.dict", target.name));
     let mut command = Command::new(&program);
     command
-        .arg(format!("-max_total_time={}", time.as_secs()))
+        .arg(format!(
+            "-max_total_time={}",
+            time.as_secs().saturating_mul(MAX_STRETCH)
+        ))
         .arg(format!("-max_len={MAX_INPUT}"))
         .arg(format!("-artifact_prefix={}/", artifacts.display()))
         .args(["-print_final_stats=1", "-timeout=20", "-rss_limit_mb=4096"]);
     if dictionary.exists() {
         command.arg(format!("-dict={}", dictionary.display()));
     }
-    let output = command.arg(&inputs).output().map_err(at(&program))?;
-    let text = String::from_utf8_lossy(&output.stderr);
     let log = work.join("log.txt");
-    fs::write(&log, text.as_bytes()).map_err(at(&log))?;
-    let mut outcome = read_log(&text);
+    let file = fs::File::create(&log).map_err(at(&log))?;
+    command.arg(&inputs).stdout(Stdio::null()).stderr(file);
+    let (status, cpu) = spend(&mut command, time).map_err(at(&program))?;
+    let text = fs::read(&log).map_err(at(&log))?;
+    let mut outcome = read_log(&String::from_utf8_lossy(&text));
+    outcome.cpu = cpu;
     outcome.findings = fs::read_dir(&artifacts)
         .map_err(at(&artifacts))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .collect();
     // It ends with an error after a finding; without one it did not run at all.
-    if outcome.findings.is_empty() && (!output.status.success() || outcome.executions == 0) {
+    if outcome.findings.is_empty() && (!status.success() || outcome.executions == 0) {
         return Err(FuzzError::NotRun(target.name.clone(), log));
     }
 
@@ -174,6 +191,23 @@ impl Target {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+}
+
+/// Runs a fuzzer until it has used so much processor time; libFuzzer ends in good order on SIGUSR1.
+fn spend(command: &mut Command, time: Duration) -> io::Result<(ExitStatus, Duration)> {
+    let mut child = command.spawn()?;
+    let mut used = Duration::ZERO;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok((status, used));
+        }
+        used = used.max(ProcessCost::read(child.id()).cpu);
+        if used >= time {
+            kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGUSR1)?;
+            return Ok((child.wait()?, used));
+        }
+        thread::sleep(GLANCE);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use workshop::{checks, fuzz};
@@ -34,7 +34,7 @@ enum Task {
         after_help = "Examples:\n  cargo xtask fuzz --seconds 300\n  cargo xtask fuzz sip_message rtcp"
     )]
     Fuzz {
-        /// How long each target runs
+        /// Processor time for each target
         #[arg(long, default_value_t = 60)]
         seconds: u64,
         /// Targets; all when none is named
@@ -119,16 +119,15 @@ fn run_fuzz(root: &Path, time: Duration, names: &[String]) -> Result<Vec<String>
     fuzz::build(root).map_err(|e| e.to_string())?;
     let mut faults = Vec::new();
     eprintln!(
-        "{:14} {:>8} {:>13} {:>7} {:>7}  findings",
-        "target", "seconds", "executions", "edges", "corpus"
+        "{:14} {:>11} {:>13} {:>7} {:>7}  findings",
+        "target", "CPU seconds", "executions", "edges", "corpus"
     );
     for target in targets {
-        let start = Instant::now();
         let outcome = fuzz::run(root, &target, time).map_err(|e| e.to_string())?;
         eprintln!(
-            "{:14} {:>8} {:>13} {:>7} {:>7}  {}",
+            "{:14} {:>11} {:>13} {:>7} {:>7}  {}",
             target.name(),
-            start.elapsed().as_secs(),
+            outcome.cpu.as_secs(),
             outcome.executions,
             outcome.edges,
             outcome.corpus,
