@@ -329,13 +329,10 @@ impl JitterBuffer {
         }
     }
 
-    /// Ticks of the RTP clock between the first and the end of the last waiting frame.
+    /// Ticks of the RTP clock that wait.
     fn span(&self) -> i64 {
-        let front = self.play.next().and_then(|next| self.ring.first_from(next));
-        match (front, self.ring.last()) {
-            (Some(front), Some(last)) => (last.end() - front.ts).max(0),
-            _ => 0,
-        }
+        let next = self.play.next();
+        next.map_or(0, |next| self.ring.span_from(next))
     }
 }
 

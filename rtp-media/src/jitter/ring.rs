@@ -159,10 +159,23 @@ impl Ring {
     /// The waiting frame with the highest number.
     pub fn last(&self) -> Option<&Slot> {
         if self.count == 0 {
-            None
-        } else {
-            self.get(self.highest)
+            return None;
         }
+        // The highest may have lost its bytes to others that came later.
+        self.get(self.highest)
+            .or_else(|| self.slots.iter().flatten().max_by_key(|slot| slot.seq))
+    }
+
+    /// Ticks of the RTP clock between the earliest and the end of the latest frame that waits at or behind `from`:
+    /// a peer may number its frames in another order than it times them.
+    pub fn span_from(&self, from: SeqExt) -> i64 {
+        let waiting = (0..JITTER_SLOTS as u64)
+            .filter_map(|offset| self.get(from.plus(offset)))
+            .take(self.count)
+            .map(|slot| (slot.ts, slot.end()));
+        waiting
+            .reduce(|(first, end), (ts, until)| (first.min(ts), end.max(until)))
+            .map_or(0, |(first, end)| end - first)
     }
 }
 
@@ -224,5 +237,16 @@ mod tests {
         assert_eq!(ring.count(), there.len());
         assert_eq!(there.last(), Some(&(JITTER_SLOTS as u64 - 1)));
         assert!(there.len() >= 9, "{there:?}");
+    }
+
+    #[test]
+    fn the_last_is_found_when_the_highest_was_overwritten() {
+        let mut ring = Ring::new();
+        put(&mut ring, 40, MAX_PAYLOAD);
+        for seq in 0..20 {
+            put(&mut ring, seq, MAX_PAYLOAD);
+        }
+        assert!(ring.get(SeqExt(40)).is_none());
+        assert_eq!(ring.last().map(|slot| slot.seq), Some(SeqExt(19)));
     }
 }
