@@ -147,6 +147,7 @@ impl Scene {
             packet[2..4].copy_from_slice(&(self.tick as u16).to_be_bytes());
             packet[4..8].copy_from_slice(&self.tick.wrapping_mul(960).to_be_bytes());
             self.room.receive(LegKey(key), Port::Rtp, from, packet, self.now);
+            self.room.prepare(LegKey(key), self.now);
         }
         let wall = NtpTime::from_unix(Duration::from_secs(1_000) + TICK * self.tick);
         self.room.tick(self.now, wall, out);

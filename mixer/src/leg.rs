@@ -51,6 +51,8 @@ pub struct Leg {
     pub(crate) normaliser: Normaliser,
     pub(crate) score: Score,
     pub(crate) level_db: f32,
+    /// The tick at hand has begun for this leg already.
+    pub(crate) prepared: bool,
     /// In the mix in this tick.
     pub(crate) mixed: bool,
     last_rtp: Instant,
@@ -105,6 +107,7 @@ impl Leg {
             normaliser: Normaliser::new(),
             score: Score::new(),
             level_db: SILENCE_DB,
+            prepared: false,
             mixed: false,
             last_rtp: now,
             silent_told: false,

@@ -14,6 +14,7 @@ use mixer::{Command, Leg, LegKey, MediaEvent, Port, RoomConfig, Trash};
 use proptest::prelude::*;
 use rtp_media::codec::CodecKind;
 use rtp_media::units::PayloadType;
+use std::hash::Hasher;
 use std::time::Duration;
 
 fn pair() -> Meeting {
@@ -371,5 +372,60 @@ proptest! {
         meeting.run(75);
         prop_assert!(meeting.phone(2).hears(440.0, 0.5) > 0.05);
         prop_assert!(meeting.phone(1).hears(730.0, 0.5) > 0.05);
+    }
+}
+
+/// What a lossy meeting in which people come and go is sent.
+fn sent(prepares: bool, seed: u32) -> u64 {
+    let mut meeting = Meeting::new(RoomConfig::default());
+    meeting.prepares = prepares;
+    (meeting.loss, meeting.late) = (0.05, 0.05);
+    let kinds = [CodecKind::Opus, CodecKind::Pcmu, CodecKind::G722, CodecKind::Opus];
+    for (key, kind) in (seed..).zip(kinds) {
+        meeting.join_tone(key, kind, 300.0 + 100.0 * key as f32);
+    }
+    meeting.run(150);
+    meeting.leave(seed + 1);
+    meeting.join_tone(seed + 9, CodecKind::Pcma, 900.0);
+    meeting.run(150);
+    meeting.sent.finish()
+}
+
+#[test]
+fn a_leg_that_is_prepared_when_its_packets_came_sounds_as_any_other() {
+    assert_eq!(sent(true, 1), sent(false, 1));
+    assert_ne!(sent(true, 1), sent(true, 2));
+}
+
+#[test]
+fn more_talkers_than_lanes_take_turns_and_nobody_hears_itself() {
+    let mut meeting = Meeting::new(RoomConfig {
+        max_talkers: 2,
+        ..RoomConfig::default()
+    });
+    let hz = |key: u32| 300.0 + 70.0 * key as f32;
+    for key in 1..=12 {
+        meeting.join(leg_config(key, CodecKind::Opus));
+    }
+    let own = |meeting: &Meeting| {
+        let stats = (1..=12).filter_map(|key| meeting.room.stats(LegKey(key)));
+        stats.filter(|stats| stats.own_encoder).count()
+    };
+    for turn in 0..60_u32 {
+        for key in 1..=12 {
+            let speaks = (turn + key) % 4 == 0;
+            meeting.phone(key).say(if speaks { hz(key) } else { 0.0 });
+        }
+        for _ in 0..2 {
+            meeting.step();
+            let (talkers, lanes) = (meeting.room.room_stats().talkers, own(&meeting));
+            assert!(talkers <= lanes && lanes <= 4, "{talkers} talkers, {lanes} lanes");
+        }
+    }
+    assert_eq!(meeting.room.room_stats().talkers, 2);
+    // Whoever is mixed has its own lane, or it would hear its own tone.
+    for key in 1..=12 {
+        let own = meeting.phone(key).hears(hz(key), 1.0);
+        assert!(own < 0.01, "{key} hears itself: {own}");
     }
 }

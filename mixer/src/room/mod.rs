@@ -78,6 +78,10 @@ pub struct Room {
         reason = "legs travel in their boxes, which must neither be freed here nor copied when another one comes"
     )]
     legs: Vec<Box<Leg>>,
+    /// Their keys alone: to find a leg must not touch the others.
+    keys: Vec<LegKey>,
+    /// Where the leg behind the one last received for lies: datagrams are brought in the legs' order.
+    next: usize,
     classes: Classes,
     events: EventQueue,
     speaker: ActiveSpeaker,
@@ -92,6 +96,8 @@ pub struct Room {
     shared: SharedMix,
     /// Places of the legs that are mixed in this tick.
     talkers: Vec<usize>,
+    /// Places of the legs that have an encoder of their own in this tick.
+    owners: Vec<usize>,
     csrcs: ArrayVec<Ssrc, MAX_TALKERS>,
     /// Their levels, as RFC 6465 tells them.
     levels: ArrayVec<u8, MAX_TALKERS>,
@@ -133,6 +139,8 @@ impl Room {
         Self {
             config,
             legs: Vec::with_capacity(config.max_legs),
+            keys: Vec::with_capacity(config.max_legs),
+            next: 0,
             classes: Classes::new(config.max_legs, config.max_talkers),
             events: EventQueue::new(),
             speaker: ActiveSpeaker::new(),
@@ -150,6 +158,7 @@ impl Room {
                 narrow: Low::new(6),
             },
             talkers: Vec::with_capacity(config.max_legs),
+            owners: Vec::with_capacity(config.max_legs),
             csrcs: ArrayVec::new(),
             levels: ArrayVec::new(),
             buffer: Box::new([0; PACKET_BUFFER]),
@@ -186,7 +195,7 @@ impl Room {
 
     /// Takes a datagram that came for a leg.
     pub fn receive(&mut self, leg: LegKey, port: Port, from: SocketAddr, bytes: &[u8], arrival: Instant) {
-        let Ok(at) = self.place(leg) else { return };
+        let Some(at) = self.follow(leg) else { return };
         if let Some(leg) = self.legs.get_mut(at) {
             leg.receive(
                 port,
@@ -196,6 +205,25 @@ impl Room {
                 self.config.activity_dbfs,
                 &mut self.events,
             );
+        }
+    }
+
+    /// All that came for a leg before the tick at `now` was given: its sound is prepared at once, while its memory is
+    /// at hand, for a room of a thousand is far larger than the processor's cache. Not needed: [`Room::tick`] does it
+    /// for all legs that were not prepared. What is received between the two belongs to the next tick.
+    pub fn prepare(&mut self, leg: LegKey, now: Instant) {
+        let Some(at) = self.follow(leg) else { return };
+        if let Some(leg) = self.legs.get_mut(at)
+            && !leg.prepared
+        {
+            leg.begin_tick(
+                now,
+                self.config.activity_dbfs,
+                self.config.silence_timeout,
+                &mut self.events,
+                &mut self.scratch,
+            );
+            leg.prepared = true;
         }
     }
 
@@ -235,7 +263,16 @@ impl Room {
     }
 
     fn place(&self, key: LegKey) -> Result<usize, usize> {
-        self.legs.binary_search_by_key(&key, |leg| leg.key)
+        self.keys.binary_search(&key)
+    }
+
+    /// As [`place`](Self::place), for who comes in order.
+    fn follow(&mut self, key: LegKey) -> Option<usize> {
+        let places = [self.next, self.next.wrapping_sub(1)];
+        let near = places.into_iter().find(|at| self.keys.get(*at) == Some(&key));
+        let at = near.or_else(|| self.place(key).ok())?;
+        self.next = at + 1;
+        Some(at)
     }
 
     fn leg_mut(&mut self, key: LegKey) -> Option<&mut Leg> {
@@ -251,6 +288,7 @@ impl Room {
         leg.send.enter(&mut self.classes);
         leg.expect_from(now);
         let surplus = std::mem::take(&mut leg.send.spare);
+        self.keys.insert(at, leg.key);
         self.legs.insert(at, leg);
         (surplus.count() > 0).then_some(Trash::Encoders(surplus))
     }
@@ -258,6 +296,7 @@ impl Room {
     fn remove(&mut self, key: LegKey) -> Option<Trash> {
         let at = self.place(key).ok()?;
         let mut leg = self.legs.remove(at);
+        self.keys.remove(at);
         leg.send.exit(&mut self.classes);
         if self.speaker.forget(key) {
             self.events.push(MediaEvent::ActiveSpeaker { leg: None });

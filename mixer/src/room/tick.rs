@@ -42,34 +42,28 @@ impl Room {
         self.stats.missed_ticks += missed;
     }
 
+    /// Levels all legs, and notes who is audible.
     fn listen(&mut self, now: Instant) {
         let (threshold, timeout) = (self.config.activity_dbfs, self.config.silence_timeout);
-        for leg in &mut self.legs {
-            leg.begin_tick(now, threshold, timeout, &mut self.events, &mut self.scratch);
+        self.talkers.clear();
+        for (at, leg) in self.legs.iter_mut().enumerate() {
+            if !std::mem::take(&mut leg.prepared) {
+                leg.begin_tick(now, threshold, timeout, &mut self.events, &mut self.scratch);
+            }
+            if leg.audible.mixed() {
+                self.talkers.push(at);
+            }
         }
     }
 
     /// Who is mixed: all who are audible, or the top of the ranking when they are too many.
     fn choose(&mut self) {
-        self.talkers.clear();
-        self.talkers.extend(
-            self.legs
-                .iter()
-                .enumerate()
-                .filter(|(_, leg)| leg.audible.mixed())
-                .map(|(at, _)| at),
-        );
         if self.talkers.len() > self.config.max_talkers {
             let legs = &self.legs;
             let rank = |at: &usize| legs.get(*at).map_or(f32::MIN, |leg| leg.score.rank());
             self.talkers.sort_unstable_by(|a, b| rank(b).total_cmp(&rank(a)));
             self.talkers.truncate(self.config.max_talkers);
             self.talkers.sort_unstable();
-        }
-        let mut next = self.talkers.iter().copied().peekable();
-        for (at, leg) in self.legs.iter_mut().enumerate() {
-            leg.mixed = next.next_if_eq(&at).is_some();
-            leg.score.set_mixed(leg.mixed);
         }
         self.stats.talkers = self.talkers.len();
     }
@@ -105,7 +99,11 @@ impl Room {
             class.listeners = 0;
         }
         let at_once = silent || self.crowded();
-        for leg in &mut self.legs {
+        self.owners.clear();
+        let mut next = self.talkers.iter().copied().peekable();
+        for (at, leg) in self.legs.iter_mut().enumerate() {
+            leg.mixed = next.next_if_eq(&at).is_some();
+            leg.score.set_mixed(leg.mixed);
             let send = &mut leg.send;
             send.follow_loss(&mut self.classes);
             if send.role == Role::Listener {
@@ -121,7 +119,10 @@ impl Room {
                         send.listen(&mut self.classes);
                     }
                 }
-                role => send.role = role,
+                role => {
+                    send.role = role;
+                    self.owners.push(at);
+                }
             }
         }
         for &at in &self.talkers {
@@ -135,6 +136,7 @@ impl Room {
             if send.begin_own(&mut self.classes) {
                 let down = self.shared.down(send.settings.kind);
                 send.shaper.follow(&self.shared.limiter, down);
+                self.owners.push(at);
             } else if leg.direction.sends() {
                 send.listen(&mut self.classes);
             }
@@ -188,7 +190,10 @@ impl Room {
     /// Each talker hears the sum without itself; nothing when it talks alone.
     fn encode_talkers(&mut self, tone: bool) {
         let mixed = self.talkers.len();
-        for leg in &mut self.legs {
+        for &at in &self.owners {
+            let Some(leg) = self.legs.get_mut(at) else {
+                continue;
+            };
             let send = &mut leg.send;
             let Some(own) = &mut send.own else { continue };
             if !leg.direction.sends() {

@@ -18,6 +18,7 @@ use rtp_media::rtp::RtpPacket;
 use rtp_media::session::{RtpSession, SessionConfig};
 use rtp_media::units::{NtpTime, PayloadType, RtpTimestamp, SampleRate};
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -261,6 +262,10 @@ impl Outbox for Collected {
 
 pub struct Meeting {
     pub room: Room,
+    /// Each leg is prepared as soon as its packets were given.
+    pub prepares: bool,
+    /// Of all that the room sent.
+    pub sent: std::hash::DefaultHasher,
     pub phones: Vec<Phone>,
     pub now: Instant,
     pub tick: u64,
@@ -278,6 +283,8 @@ impl Meeting {
         let now = Instant::now();
         Self {
             room: Room::new(config),
+            prepares: false,
+            sent: std::hash::DefaultHasher::new(),
             phones: Vec::new(),
             now,
             tick: 0,
@@ -342,6 +349,11 @@ impl Meeting {
             self.room
                 .receive(leg, Port::Rtp, from, &packet, self.now - TICK / 4);
         }
+        if self.prepares {
+            for phone in &self.phones {
+                self.room.prepare(phone.key(), self.now);
+            }
+        }
         self.run_room();
     }
 
@@ -355,6 +367,9 @@ impl Meeting {
             .enumerate()
             .map(|(at, phone)| (phone.key(), at))
             .collect();
+        out.rtp
+            .iter()
+            .for_each(|(_, _, packet)| packet.hash(&mut self.sent));
         for (leg, to, packet) in out.rtp {
             let phone = &mut self.phones[keys[&leg]];
             assert_eq!(to, phone.from);

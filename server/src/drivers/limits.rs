@@ -65,8 +65,9 @@ pub const SHARD_STATS: usize = 256;
 pub const STATS_TICKS: usize = 50;
 /// Datagrams taken from one RTP socket in one tick: half a second of backlog at 10 ms ptime.
 pub const PACKETS_PER_TICK: usize = 50;
-/// RTCP sockets are read once in so many ticks (arrival time is the kernel's).
-pub const RTCP_TICKS: usize = 5;
+/// RTCP sockets are read once in so many ticks, half a second: a report comes each five seconds, and its arrival time is
+/// the kernel's.
+pub const RTCP_TICKS: usize = 25;
 /// Largest RTP or RTCP datagram: an Ethernet frame. Longer ones are dropped.
 pub const MEDIA_DATAGRAM: usize = 1600;
 /// Arrival times further back than this are not believed (the wall clock was set).

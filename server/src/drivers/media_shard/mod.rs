@@ -10,6 +10,7 @@
 
 mod counters;
 mod handle;
+mod pace;
 mod shard;
 mod slot;
 mod sockets;

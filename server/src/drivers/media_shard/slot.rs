@@ -6,7 +6,8 @@ use super::super::limits::{
 };
 use super::counters::{ShardCounters, count, count_refused};
 use super::handle::RoomShared;
-use super::sockets::{Clocks, LegSockets, Read, Receiver};
+use super::pace::Pace;
+use super::sockets::{Clocks, Datagram, LegSockets, Read, Receiver};
 use super::{Discarded, RoomCommand};
 use crate::focus::policy::is_local_source;
 use mixer::{LegKey, LegStats, MediaEvent, Outbox, Port};
@@ -76,6 +77,7 @@ impl Slot {
             tap: bench.tap.as_deref_mut(),
             space: bench.space,
             private_only: self.shared.private_only,
+            next: 0,
         };
         if !alive {
             let mut legs = 0;
@@ -152,6 +154,7 @@ impl Slot {
             tap: bench.tap.as_deref_mut(),
             space: bench.space,
             private_only: self.shared.private_only,
+            next: 0,
         };
         self.room.leave(key, clocks.now, wall, &mut out);
         if let Some(trash) = self.room.command(mixer::Command::Remove(key), clocks.now) {
@@ -180,6 +183,7 @@ impl Slot {
                 rtp_address,
                 rtcp,
                 srtp,
+                pace,
             } = &mut **sockets;
             let mut wire = Wire {
                 key: *key,
@@ -189,7 +193,8 @@ impl Slot {
                 srtp,
                 private_only,
             };
-            wire.read_all(&mut self.room, clocks, bench);
+            pace.begin();
+            wire.read(pace, &mut self.room, clocks, bench);
             if let Some((socket, address)) = rtcp
                 && index.wrapping_add(self.number).is_multiple_of(RTCP_TICKS)
             {
@@ -199,8 +204,10 @@ impl Slot {
                     address: *address,
                     ..wire
                 };
-                wire.read_all(&mut self.room, clocks, bench);
+                // Read so rarely, it is emptied each time.
+                wire.read(&mut Pace::default(), &mut self.room, clocks, bench);
             }
+            self.room.prepare(*key, clocks.now);
         }
     }
 
@@ -249,31 +256,46 @@ struct Wire<'a> {
 }
 
 impl Wire<'_> {
-    fn read_all(&mut self, room: &mut mixer::Room, clocks: &Clocks, bench: &mut Bench<'_>) {
-        for _ in 0..PACKETS_PER_TICK {
+    /// Takes what waits, or as much of it as the socket's pace says.
+    fn read(&mut self, pace: &mut Pace, room: &mut mixer::Room, clocks: &Clocks, bench: &mut Bench<'_>) {
+        for found in 0..PACKETS_PER_TICK {
             match bench.receiver.receive(self.socket, clocks) {
-                // --lan: the network outside has no voice here, whatever port it finds.
-                Read::Some(datagram) if self.private_only && !is_local_source(datagram.from.ip()) => {
-                    count(&bench.counters.receive_drops, 1);
-                }
                 Read::Some(datagram) => {
-                    count(&bench.counters.received, 1);
-                    if let Some(tap) = bench.tap.as_deref_mut() {
-                        let age = clocks.now.saturating_duration_since(datagram.arrival);
-                        let at = SystemTime::UNIX_EPOCH + clocks.wall.saturating_sub(age);
-                        tap.record(at, datagram.from, self.address, datagram.bytes);
-                    }
-                    // What is not authentic never reaches the latch.
-                    match self.srtp.incoming(datagram.bytes) {
-                        Ok(clear) => {
-                            room.receive(self.key, self.port, datagram.from, clear, datagram.arrival)
-                        }
-                        Err(error) => count_refused(bench.counters, error),
+                    let age = clocks.now.saturating_duration_since(datagram.arrival);
+                    let enough = pace.seen(datagram.bytes, age) && found == 0;
+                    self.take(datagram, room, clocks, bench.counters, bench.tap.as_deref_mut());
+                    if enough {
+                        return;
                     }
                 }
-                Read::Empty => break,
+                Read::Empty => return pace.emptied(found),
                 Read::Bad => count(&bench.counters.receive_drops, 1),
             }
+        }
+    }
+
+    fn take(
+        &mut self,
+        datagram: Datagram<'_>,
+        room: &mut mixer::Room,
+        clocks: &Clocks,
+        counters: &ShardCounters,
+        tap: Option<&mut Tap>,
+    ) {
+        // --lan: the network outside has no voice here, whatever port it finds.
+        if self.private_only && !is_local_source(datagram.from.ip()) {
+            return count(&counters.receive_drops, 1);
+        }
+        count(&counters.received, 1);
+        if let Some(tap) = tap {
+            let age = clocks.now.saturating_duration_since(datagram.arrival);
+            let at = SystemTime::UNIX_EPOCH + clocks.wall.saturating_sub(age);
+            tap.record(at, datagram.from, self.address, datagram.bytes);
+        }
+        // What is not authentic never reaches the latch.
+        match self.srtp.incoming(datagram.bytes) {
+            Ok(clear) => room.receive(self.key, self.port, datagram.from, clear, datagram.arrival),
+            Err(error) => count_refused(counters, error),
         }
     }
 }
@@ -285,15 +307,21 @@ struct Sockets<'a> {
     tap: Option<&'a mut Tap>,
     space: &'a mut [u8; MEDIA_DATAGRAM],
     private_only: bool,
+    /// Where the leg behind the one last served lies: the mixer goes through them in their order.
+    next: usize,
 }
 
 impl Sockets<'_> {
+    fn place(&mut self, leg: LegKey) -> Option<usize> {
+        let is = |at: &usize| self.ports.get(*at).is_some_and(|(key, _)| *key == leg);
+        let near = [self.next, self.next.wrapping_sub(1)].into_iter().find(is);
+        let at = near.or_else(|| self.ports.binary_search_by_key(&leg, |(key, _)| *key).ok())?;
+        self.next = at + 1;
+        Some(at)
+    }
+
     fn send(&mut self, leg: LegKey, to: SocketAddr, packet: &[u8], rtcp: bool) {
-        let found = self
-            .ports
-            .binary_search_by_key(&leg, |(k, _)| *k)
-            .ok()
-            .and_then(|at| self.ports.get_mut(at));
+        let found = self.place(leg).and_then(|at| self.ports.get_mut(at));
         let reachable = !self.private_only || is_local_source(to.ip());
         let Some((_, sockets)) = found.filter(|_| reachable) else {
             count(&self.counters.send_drops, 1);
@@ -350,6 +378,7 @@ mod tests {
             counters: &ShardCounters::default(),
             tap: None,
             private_only: true,
+            next: 0,
         };
         send(&mut out, peer.local_addr().unwrap());
         (peer.recv_from(&mut [0; 16]).unwrap().1.port(), rtp)

@@ -2,6 +2,7 @@
 //! shard reads them with the kernel's arrival time and no allocation.
 
 use super::super::limits::{MEDIA_DATAGRAM, PORT_ATTEMPTS, STAMP_AGE};
+use super::pace::Pace;
 use nix::sys::socket::{
     ControlMessageOwned, MsgFlags, SockaddrLike, SockaddrStorage, recvmsg, setsockopt,
     sockopt::ReceiveTimestampns,
@@ -24,6 +25,8 @@ pub struct LegSockets {
     pub rtcp: Option<(UdpSocket, SocketAddr)>,
     /// SRTP: what comes is opened before the mixer sees it, what goes is protected after it.
     pub srtp: SrtpLink,
+    /// How much of `rtp` is read at a tick.
+    pub(super) pace: Pace,
 }
 
 impl LegSockets {
@@ -71,6 +74,7 @@ impl LegSockets {
             rtp_address,
             rtcp,
             srtp: SrtpLink::default(),
+            pace: Pace::default(),
         })
     }
 }
