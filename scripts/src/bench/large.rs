@@ -16,7 +16,7 @@ use crate::load::{Party, Plan};
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// Members at each step, three of them talking
-    #[arg(long, value_delimiter = ',', default_value = "100,250,500,750,1000")]
+    #[arg(long, value_delimiter = ',', default_value = "100,250,500,750,1000,1500,2000")]
     members: Vec<usize>,
     /// Seconds to measure at each step
     #[arg(long, default_value_t = 10)]

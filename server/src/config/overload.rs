@@ -14,7 +14,7 @@ pub struct OverloadConfig {
     pub queue_milliseconds: u64,
     /// Share of its time that every media thread may use; 0: any.
     pub shard_percent: u32,
-    /// Calls at a time; 0: any number. A call costs up to 300 KiB.
+    /// Calls at a time; 0: any number. A call costs up to 200 KiB.
     pub max_calls: usize,
     /// New calls a second; 0: any number.
     pub calls_per_second: u32,

@@ -50,8 +50,9 @@ pub const TICK: Duration = Duration::from_millis(20);
 pub const PHASES: usize = 20;
 /// Rooms of one shard; each slot of the table is a pointer.
 pub const ROOMS_PER_SHARD: usize = 1024;
-/// Legs of one room, for which tables are sized: 64 bytes each.
-pub const LEGS_PER_ROOM: usize = 1024;
+/// Legs of one room, for which tables are sized: 16 bytes each, touched as they are used. A media thread's tick has
+/// time for about as many.
+pub const LEGS_PER_ROOM: usize = 2048;
 /// Commands from a room task to its shard that wait for the next tick. Full: set-up waits.
 pub const SHARD_COMMANDS: usize = 256;
 /// Commands taken in one tick: a bound on its length.

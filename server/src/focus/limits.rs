@@ -5,8 +5,8 @@ use std::time::Duration;
 /// Rooms alive at once. A room's state is about 4 kB without legs: 4 MB.
 pub const MAX_ROOMS: usize = 1_000;
 
-/// Legs in one room. A leg's signalling state is about 8 kB (two SDPs and the person): 8 MB.
-pub const MAX_LEGS_PER_ROOM: usize = 1_000;
+/// Legs in one room. A leg's signalling state is about 8 kB (two SDPs and the person): 16 MB.
+pub const MAX_LEGS_PER_ROOM: usize = 2_048;
 
 /// Roster subscriptions to one room. Each costs a full document on every change.
 pub const MAX_SUBSCRIPTIONS_PER_ROOM: usize = 1_000;
@@ -79,7 +79,7 @@ pub const RETRY_AFTER: u32 = 10;
 pub const MAX_SUBSCRIPTION: u32 = 3_600;
 
 /// Calls answered and not acknowledged at a time, where no account is needed: each costs a leg and perhaps a room with
-/// its media, some 300 KiB and 2 per mille of a shard's time, for 32 s when nobody acknowledges. At 300 calls a second
+/// its media, some 200 KiB and 2 per mille of a shard's time, for 32 s when nobody acknowledges. At 300 calls a second
 /// a stall of 400 ms fits in; more come from a trunk, which is trusted.
 pub const MAX_HALF_OPEN: usize = 120;
 

@@ -47,7 +47,7 @@ pub struct LoadSettings {
     pub queue: Duration,
     /// Share of its time that a media shard may use, in percent.
     pub shard_percent: u32,
-    /// Calls at a time; each costs up to 300 KiB with its media.
+    /// Calls at a time; each costs up to 200 KiB with its media.
     pub max_calls: usize,
     /// New calls a second.
     pub calls_per_second: u32,
