@@ -28,11 +28,7 @@ fn a_call_is_made_answered_and_ended_by_the_caller() {
         panic!()
     };
     assert_eq!(response.status, StatusCode::RINGING);
-    let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
+    pair.accept(b);
     pair.run(100);
     let SessionEvent::Answered { response } = pair.a.session_event(a) else {
         panic!()
@@ -166,11 +162,7 @@ fn a_lost_200_and_a_lost_ack_are_made_good_by_the_sessions() {
     let a = pair.invite();
     pair.run(100);
     let b = pair.b.expect_invite();
-    let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
+    pair.accept(b);
     pair.run(3000);
     pair.expect_trace(&[
         "A INVITE",
@@ -199,11 +191,7 @@ fn without_any_ack_the_call_ends_by_bye() {
     let a = pair.invite();
     pair.run(100);
     let b = pair.b.expect_invite();
-    let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
+    pair.accept(b);
     pair.run(33_000);
     let seen = pair.trace.iter().filter(|line| *line == "B 200 INVITE").count();
     // At 0, 0.5, 1.5, 3.5, 7.5 s and then every 4 s until 32 s.
@@ -234,11 +222,8 @@ fn the_called_side_waits_for_the_ack_before_it_sends_bye() {
     let a = pair.invite();
     pair.run(100);
     let b = pair.b.expect_invite();
+    pair.accept(b);
     let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
     pair.b.endpoint.bye(b, None, now).unwrap();
     pair.b.endpoint.bye(b, None, now).unwrap();
     pair.run(1000);

@@ -74,11 +74,8 @@ fn a_cancel_that_crosses_the_200_ends_in_ack_and_bye() {
     let a = pair.invite();
     pair.run(100);
     let b = pair.b.expect_invite();
+    pair.accept(b);
     let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
     pair.a.endpoint.cancel(a, now).unwrap();
     pair.run(200);
     pair.a.expect_terminated(a, TerminatedBy::Local);

@@ -4,44 +4,12 @@ use sip_proto::endpoint::{Event, SessionEvent, SessionId, TerminatedBy};
 use sip_proto::message::{HeaderName, Headers, StatusCode};
 
 use crate::pair::{Pair, Side, sdp};
-use crate::solo::{Solo, request};
+use crate::solo::{OFFER, Solo, request, tag_of};
 
 /// A call from the hand-made peer that stands; the session and our tag.
 pub fn accepted(solo: &mut Solo) -> (SessionId, String) {
-    solo.receive(&request(
-        "INVITE",
-        1,
-        "first",
-        "",
-        "Content-Type: application/sdp\nContent-Length: 4\n\nv=0\n",
-    ));
-    solo.expect_status(100);
-    let Event::Invite { session, .. } = solo.event() else {
-        panic!()
-    };
-    solo.endpoint
-        .accept(session, Some(sdp("answer")), Headers::new(), solo.now)
-        .unwrap();
-    solo.drain();
-    let tag = solo.expect_status(200).headers.to_tag().unwrap().to_string();
-    solo.receive(&request("ACK", 1, "ack", &tag, ""));
-    assert!(matches!(
-        solo.event(),
-        Event::Session {
-            event: SessionEvent::Confirmed { .. },
-            ..
-        }
-    ));
-    (session, tag)
-}
-
-fn hang_up(mut pair: Pair, a: SessionId, b: SessionId) {
-    let now = pair.now;
-    pair.a.endpoint.bye(a, None, now).unwrap();
-    pair.run(2000);
-    pair.a.expect_terminated(a, TerminatedBy::Local);
-    pair.b.expect_terminated(b, TerminatedBy::Peer);
-    pair.finish();
+    let (session, ok) = solo.call(OFFER);
+    (session, tag_of(&ok))
 }
 
 #[test]
@@ -66,7 +34,7 @@ fn hold_and_resume_by_reinvite() {
         pair.b.nothing();
         pair.expect_trace(&["A INVITE", "B 100 INVITE", "B 200 INVITE", "A ACK"]);
     }
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -95,7 +63,7 @@ fn update_both_ways_needs_no_ack() {
     };
     assert_eq!(response.status, StatusCode::NOT_ACCEPTABLE_HERE);
     pair.expect_trace(&["B UPDATE", "A 200 UPDATE", "A UPDATE", "B 488 UPDATE"]);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -147,11 +115,8 @@ fn an_offer_made_before_the_ack_waits_for_it() {
     let a = pair.invite();
     pair.run(100);
     let b = pair.b.expect_invite();
+    pair.accept(b);
     let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
     pair.b.endpoint.reoffer(b, sdp("more"), now).unwrap();
     pair.run(100);
     assert!(!pair.trace.iter().any(|line| line == "B INVITE"));
@@ -163,7 +128,7 @@ fn an_offer_made_before_the_ack_waits_for_it() {
     pair.a.endpoint.answer(a, sdp("ok"), now).unwrap();
     pair.run(100);
     assert!(matches!(pair.b.session_event(b), SessionEvent::ReAnswered { .. }));
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -200,7 +165,7 @@ fn glare_is_resolved_inside() {
     pair.b.endpoint.answer(b, sdp("ok"), now).unwrap();
     pair.run(100);
     assert!(matches!(pair.a.session_event(a), SessionEvent::ReAnswered { .. }));
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -387,7 +352,7 @@ fn a_reinvite_whose_200_and_ack_get_lost_is_made_good() {
         pair.trace.iter().filter(|line| line.starts_with("A ACK")).count(),
         2
     );
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]

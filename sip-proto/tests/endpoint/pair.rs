@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sip_proto::endpoint::{
     Body, ConnectionId, Counts, Endpoint, EndpointConfig, Event, Flow, Input, Outgoing, Output, SessionEvent,
-    SessionId, Transport,
+    SessionId, TerminatedBy, Transport,
 };
 use sip_proto::headers::NameAddr;
 use sip_proto::message::{Headers, Message, Method, StatusCode, parse};
@@ -173,16 +173,32 @@ impl Pair {
         let a = self.invite();
         self.run(100);
         let b = self.b.expect_invite();
-        let now = self.now;
-        self.b
-            .endpoint
-            .accept(b, Some(sdp("answer")), Headers::new(), now)
-            .unwrap();
+        self.accept(b);
         self.run(100);
         assert!(matches!(self.a.session_event(a), SessionEvent::Answered { .. }));
         assert!(matches!(self.b.session_event(b), SessionEvent::Confirmed { .. }));
         self.trace.clear();
         (a, b)
+    }
+
+    /// B accepts with an answer.
+    pub fn accept(&mut self, b: SessionId) {
+        let now = self.now;
+        self.b
+            .endpoint
+            .accept(b, Some(sdp("answer")), Headers::new(), now)
+            .unwrap();
+    }
+
+    /// A ends the call, and nothing is left of it.
+    #[track_caller]
+    pub fn hang_up(mut self, a: SessionId, b: SessionId) {
+        let now = self.now;
+        self.a.endpoint.bye(a, None, now).unwrap();
+        self.run(2000);
+        self.a.expect_terminated(a, TerminatedBy::Local);
+        self.b.expect_terminated(b, TerminatedBy::Peer);
+        self.finish();
     }
 
     /// Lets so many milliseconds pass.
@@ -461,7 +477,7 @@ impl Agent {
     }
 
     #[track_caller]
-    pub fn expect_terminated(&mut self, id: SessionId, expected: sip_proto::endpoint::TerminatedBy) {
+    pub fn expect_terminated(&mut self, id: SessionId, expected: TerminatedBy) {
         match self.session_event(id) {
             SessionEvent::Terminated { by, .. } => assert_eq!(by, expected),
             other => panic!("not terminated but {other:?}"),

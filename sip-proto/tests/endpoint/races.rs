@@ -4,23 +4,12 @@ use sip_proto::endpoint::{Event, Outgoing, SessionEvent, SessionId, TerminatedBy
 use sip_proto::message::{HeaderName, Headers, Method, StatusCode};
 
 use crate::pair::{Pair, Side, sdp};
-use crate::solo::{Solo, request};
-
-const OFFER: &str = "Content-Type: application/sdp\nContent-Length: 4\n\nv=0\n";
+use crate::solo::{OFFER, Solo, request, tag_of};
 
 /// An INVITE of the hand-made peer with these further lines, accepted but not acknowledged; the session and our tag.
 fn moratorium(solo: &mut Solo, lines: &str) -> (SessionId, String) {
-    solo.receive(&request("INVITE", 1, "first", "", lines));
-    solo.expect_status(100);
-    let Event::Invite { session, .. } = solo.event() else {
-        panic!()
-    };
-    solo.endpoint
-        .accept(session, Some(sdp("ours")), Headers::new(), solo.now)
-        .unwrap();
-    solo.drain();
-    let tag = solo.expect_status(200).headers.to_tag().unwrap().to_string();
-    (session, tag)
+    let (session, ok) = solo.accepted(lines);
+    (session, tag_of(&ok))
 }
 
 #[track_caller]
@@ -29,15 +18,6 @@ fn session_event(solo: &mut Solo) -> SessionEvent {
         Event::Session { event, .. } => event,
         other => panic!("no session event but {other:?}"),
     }
-}
-
-fn hang_up(mut pair: Pair, a: SessionId, b: SessionId) {
-    let now = pair.now;
-    pair.a.endpoint.bye(a, None, now).unwrap();
-    pair.run(2000);
-    pair.a.expect_terminated(a, TerminatedBy::Local);
-    pair.b.expect_terminated(b, TerminatedBy::Peer);
-    pair.finish();
 }
 
 #[test]
@@ -149,11 +129,7 @@ fn section_3_1_6_a_bye_overtakes_the_ack() {
     let a = pair.invite();
     pair.run(100);
     let b = pair.b.expect_invite();
-    let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
+    pair.accept(b);
     pair.run(100);
     assert!(matches!(pair.a.session_event(a), SessionEvent::Answered { .. }));
     let now = pair.now;
@@ -265,7 +241,7 @@ fn section_3_3_1_two_reinvites_cross() {
         ]
     );
     crossed(&mut pair, a, b);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -283,7 +259,7 @@ fn section_3_3_2_an_update_and_a_reinvite_cross() {
         ["A 491 INVITE", "A UPDATE", "B 491 UPDATE", "B ACK", "B INVITE"]
     );
     crossed(&mut pair, a, b);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 /// After 491 both ways: the one that does not own the Call-ID goes first, the other's offer follows or is given back.
@@ -394,11 +370,7 @@ fn an_offer_where_none_may_stand_is_refused_and_harms_nothing() {
     pair.a.endpoint.update(a, sdp("second"), now).unwrap();
     pair.run(500);
     pair.expect_trace(&[]);
-    let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
+    pair.accept(b);
     pair.run(500);
     assert!(matches!(pair.a.session_event(a), SessionEvent::Answered { .. }));
     assert!(matches!(pair.b.session_event(b), SessionEvent::Confirmed { .. }));
@@ -410,5 +382,5 @@ fn an_offer_where_none_may_stand_is_refused_and_harms_nothing() {
     pair.b.endpoint.answer(b, sdp("yes"), now).unwrap();
     pair.run(500);
     assert!(matches!(pair.a.session_event(a), SessionEvent::ReAnswered { .. }));
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }

@@ -71,15 +71,6 @@ fn answered(pair: &mut Pair, a: SessionId) -> Response {
     }
 }
 
-fn hang_up(mut pair: Pair, a: SessionId, b: SessionId) {
-    let now = pair.now;
-    pair.a.endpoint.bye(a, None, now).unwrap();
-    pair.run(2000);
-    pair.a.expect_terminated(a, TerminatedBy::Local);
-    pair.b.expect_terminated(b, TerminatedBy::Peer);
-    pair.finish();
-}
-
 #[test]
 fn whoever_requires_it_gets_every_response_reliably() {
     let mut pair = Pair::new();
@@ -99,7 +90,7 @@ fn whoever_requires_it_gets_every_response_reliably() {
     pair.run(100);
     assert_eq!(answered(&mut pair, a).body, sdp("answer").bytes);
     assert!(matches!(pair.b.session_event(b), SessionEvent::Confirmed { .. }));
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -172,7 +163,7 @@ fn a_lost_response_is_repeated_from_t1_doubling_and_shown_once() {
     pair.run(100);
     answered(&mut pair, a);
     pair.b.session_event(b);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -198,7 +189,7 @@ fn a_lost_prack_is_repeated_by_its_transaction_and_not_for_each_response() {
     pair.run(100);
     answered(&mut pair, a);
     pair.b.session_event(b);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -228,7 +219,7 @@ fn a_second_response_waits_for_the_prack_to_the_first() {
     pair.run(100);
     answered(&mut pair, a);
     pair.b.session_event(b);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -261,7 +252,7 @@ fn a_2xx_waits_for_the_prack_to_a_description_and_repeats_none() {
     acked(&mut pair, b);
     assert!(matches!(pair.b.session_event(b), SessionEvent::Confirmed { .. }));
     pair.expect_trace(&["B 183 INVITE", "A PRACK", "B 200 PRACK", "B 200 INVITE", "A ACK"]);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -283,7 +274,7 @@ fn a_2xx_does_not_wait_for_a_mere_ringing_and_its_prack_is_answered_late() {
         "A PRACK",
         "B 200 PRACK",
     ]);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -310,7 +301,7 @@ fn an_offer_in_the_response_is_answered_in_the_prack() {
     };
     assert!(body.is_empty());
     pair.expect_trace(&["A PRACK", "B 200 PRACK", "B 200 INVITE", "A ACK"]);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -341,7 +332,7 @@ fn an_offer_in_the_prack_is_answered_in_its_200() {
     answered(&mut pair, a);
     assert!(matches!(pair.b.session_event(b), SessionEvent::Confirmed { .. }));
     pair.expect_trace(&["B 200 PRACK", "B 200 INVITE", "A ACK"]);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -379,7 +370,7 @@ fn update_before_the_2xx_both_ways_once_the_first_exchange_is_done() {
     pair.run(100);
     answered(&mut pair, a);
     pair.b.session_event(b);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -544,7 +535,7 @@ fn an_early_offer_without_any_answer_is_told_and_the_next_one_goes() {
     assert!(matches!(pair.a.session_event(a), SessionEvent::ReAnswered { .. }));
     answered(&mut pair, a);
     pair.b.session_event(b);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 /// The text of a reliable response's lines.

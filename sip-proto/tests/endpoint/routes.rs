@@ -1,40 +1,16 @@
 //! Route sets, targets, where requests and responses go.
 
-use sip_proto::endpoint::{Event, Flow, SessionEvent};
+use sip_proto::endpoint::Flow;
 use sip_proto::message::{HeaderName, Headers, Message};
 
 use crate::pair::sdp;
-use crate::solo::{Solo, request};
+use crate::solo::{OFFER, Solo, request, tag_of};
 
 fn accept(solo: &mut Solo, lines: &str) -> (sip_proto::endpoint::SessionId, String) {
-    solo.receive(&request(
-        "INVITE",
-        1,
-        "first",
-        "",
-        &format!("{lines}Content-Length: 4\n\nv=0\n"),
-    ));
-    solo.expect_status(100);
-    let Event::Invite { session, .. } = solo.event() else {
-        panic!()
-    };
-    solo.endpoint
-        .accept(session, Some(sdp("answer")), Headers::new(), solo.now)
-        .unwrap();
-    solo.drain();
-    let ok = solo.expect_status(200);
-    let tag = ok.headers.to_tag().unwrap().to_string();
+    let (session, ok) = solo.call(&format!("{lines}{OFFER}"));
     let routes = |headers: &Headers| headers.tokens(&HeaderName::RecordRoute);
     assert_eq!(routes(&ok.headers).len(), lines.matches("<sip:p").count());
-    solo.receive(&request("ACK", 1, "ack", &tag, ""));
-    assert!(matches!(
-        solo.event(),
-        Event::Session {
-            event: SessionEvent::Confirmed { .. },
-            ..
-        }
-    ));
-    (session, tag)
+    (session, tag_of(&ok))
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use sip_proto::endpoint::{EndpointConfig, Event, SessionEvent, SessionId, TerminatedBy, Transport};
 use sip_proto::headers::{Refresher, SessionExpires};
-use sip_proto::message::{HeaderName, Headers, Method};
+use sip_proto::message::{HeaderName, Method, Response};
 
 use crate::pair::{Pair, Side, sdp};
-use crate::solo::{Solo, request};
+use crate::solo::{OFFER, Solo, request};
 
 fn asking(seconds: u32) -> EndpointConfig {
     EndpointConfig {
@@ -21,15 +21,6 @@ fn without_update(config: EndpointConfig) -> EndpointConfig {
     config
 }
 
-fn hang_up(mut pair: Pair, a: SessionId, b: SessionId) {
-    let now = pair.now;
-    pair.a.endpoint.bye(a, None, now).unwrap();
-    pair.run(2000);
-    pair.a.expect_terminated(a, TerminatedBy::Local);
-    pair.b.expect_terminated(b, TerminatedBy::Peer);
-    pair.finish();
-}
-
 #[test]
 fn the_caller_refreshes_by_update_at_half_time_and_nobody_hears_of_it() {
     let mut pair = Pair::with(asking(100), EndpointConfig::default(), Transport::Udp);
@@ -42,7 +33,7 @@ fn the_caller_refreshes_by_update_at_half_time_and_nobody_hears_of_it() {
     }
     pair.a.nothing();
     pair.b.nothing();
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -52,7 +43,7 @@ fn the_called_side_sets_an_interval_where_the_caller_knows_timers() {
     let (a, b) = pair.call();
     pair.run(60_000);
     pair.expect_trace(&["A UPDATE", "B 200 UPDATE"]);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -94,7 +85,7 @@ fn a_refresh_by_reinvite_repeats_the_description() {
     pair.run(200);
     assert!(matches!(pair.a.session_event(a), SessionEvent::Refreshed { .. }));
     assert!(matches!(pair.a.session_event(a), SessionEvent::ReAnswered { .. }));
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -115,7 +106,7 @@ fn an_offer_is_a_refresh() {
     pair.expect_trace(&[]);
     pair.run(1000);
     pair.expect_trace(&["A UPDATE", "B 200 UPDATE"]);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 #[test]
@@ -160,38 +151,20 @@ fn a_422_is_answered_with_the_longer_interval() {
     pair.expect_trace(&[]);
     pair.run(2000);
     pair.expect_trace(&["A UPDATE", "B 200 UPDATE"]);
-    hang_up(pair, a, b);
+    pair.hang_up(a, b);
 }
 
 fn accept_and_confirm(pair: &mut Pair, a: SessionId, b: SessionId) {
-    let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
+    pair.accept(b);
     pair.run(100);
     assert!(matches!(pair.a.session_event(a), SessionEvent::Answered { .. }));
     assert!(matches!(pair.b.session_event(b), SessionEvent::Confirmed { .. }));
     pair.trace.clear();
 }
 
-/// An INVITE with these lines, accepted; the 200.
-fn accepted(solo: &mut Solo, lines: &str) -> (SessionId, sip_proto::message::Response) {
-    let body = "Content-Type: application/sdp\nContent-Length: 4\n\nv=0\n";
-    solo.receive(&request("INVITE", 1, "first", "", &format!("{lines}{body}")));
-    solo.expect_status(100);
-    let Event::Invite { session, .. } = solo.event() else {
-        panic!()
-    };
-    solo.endpoint
-        .accept(session, Some(sdp("answer")), Headers::new(), solo.now)
-        .unwrap();
-    solo.drain();
-    let ok = solo.expect_status(200);
-    let tag = ok.headers.to_tag().unwrap().to_string();
-    solo.receive(&request("ACK", 1, "ack", &tag, ""));
-    solo.event();
-    (session, ok)
+/// A call with these lines in its INVITE; the 200.
+fn accepted(solo: &mut Solo, lines: &str) -> (SessionId, Response) {
+    solo.call(&format!("{lines}{OFFER}"))
 }
 
 #[test]

@@ -3,10 +3,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use sip_proto::endpoint::{Counts, Endpoint, EndpointConfig, Event, Flow, Input, Output};
-use sip_proto::message::{HeaderName, Message, Request, Response, parse};
+use sip_proto::endpoint::{
+    Counts, Endpoint, EndpointConfig, Event, Flow, Input, Output, SessionEvent, SessionId,
+};
+use sip_proto::message::{HeaderName, Headers, Message, Request, Response, parse};
 
-use crate::pair::starting_instant;
+use crate::pair::{sdp, starting_instant};
 
 pub struct Solo {
     pub endpoint: Endpoint,
@@ -57,6 +59,40 @@ impl Solo {
         self.endpoint
             .handle_input(Input::Datagram { flow, bytes }, self.now);
         self.drain();
+    }
+
+    /// An INVITE of the peer with these further lines, accepted but not acknowledged; the session and our 200.
+    #[track_caller]
+    pub fn accepted(&mut self, lines: &str) -> (SessionId, Response) {
+        self.receive(&request("INVITE", 1, "first", "", lines));
+        self.expect_status(100);
+        let Event::Invite { session, .. } = self.event() else {
+            panic!("no INVITE")
+        };
+        self.endpoint
+            .accept(session, Some(sdp("answer")), Headers::new(), self.now)
+            .unwrap();
+        self.drain();
+        (session, self.expect_status(200))
+    }
+
+    /// The same with its ACK: a call that stands.
+    #[track_caller]
+    pub fn call(&mut self, lines: &str) -> (SessionId, Response) {
+        let (session, ok) = self.accepted(lines);
+        self.receive(&request("ACK", 1, "ack", &tag_of(&ok), ""));
+        let confirmed = self.event();
+        assert!(
+            matches!(
+                confirmed,
+                Event::Session {
+                    event: SessionEvent::Confirmed { .. },
+                    ..
+                }
+            ),
+            "{confirmed:?}"
+        );
+        (session, ok)
     }
 
     pub fn run(&mut self, millis: u64) {
@@ -154,6 +190,14 @@ impl Solo {
         );
         self.receive(&text);
     }
+}
+
+/// The lines of an offer.
+pub const OFFER: &str = "Content-Type: application/sdp\nContent-Length: 4\n\nv=0\n";
+
+/// Our tag in a response.
+pub fn tag_of(response: &Response) -> String {
+    response.headers.to_tag().unwrap().to_string()
 }
 
 /// A request of the peer, to tag and further lines as given.

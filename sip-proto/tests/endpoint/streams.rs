@@ -3,7 +3,7 @@
 use sip_proto::endpoint::{
     ConnectionId, EndpointConfig, Event, Flow, Input, Output, SessionEvent, TerminatedBy, Transport,
 };
-use sip_proto::message::{HeaderName, Headers, Method, Response, StatusCode};
+use sip_proto::message::{HeaderName, Method, Response, StatusCode};
 use std::time::Duration;
 
 use crate::pair::{Pair, Side, sdp};
@@ -61,11 +61,7 @@ fn the_2xx_is_repeated_even_over_a_stream() {
     let a = pair.invite();
     pair.run(100);
     let b = pair.b.expect_invite();
-    let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
+    pair.accept(b);
     pair.run(1000);
     assert!(matches!(pair.a.session_event(a), SessionEvent::Answered { .. }));
     assert!(matches!(pair.b.session_event(b), SessionEvent::Confirmed { .. }));
@@ -84,11 +80,7 @@ fn an_answer_opens_a_new_connection_when_the_old_one_is_gone() {
     pair.run(100);
     let b = pair.b.expect_invite();
     pair.cut_connections();
-    let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
+    pair.accept(b);
     pair.run(1000);
     assert!(matches!(pair.a.session_event(a), SessionEvent::Answered { .. }));
     assert!(matches!(pair.b.session_event(b), SessionEvent::Confirmed { .. }));

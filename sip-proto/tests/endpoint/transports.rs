@@ -34,11 +34,7 @@ fn call_with(mut pair: Pair, offer: Body) -> Vec<String> {
     let a = pair.a.endpoint.invite(call, pair.now).unwrap();
     pair.run(6000);
     let b = pair.b.expect_invite();
-    let now = pair.now;
-    pair.b
-        .endpoint
-        .accept(b, Some(sdp("answer")), Headers::new(), now)
-        .unwrap();
+    pair.accept(b);
     pair.run(1000);
     assert!(matches!(pair.a.session_event(a), SessionEvent::Answered { .. }));
     assert!(matches!(pair.b.session_event(b), SessionEvent::Confirmed { .. }));
