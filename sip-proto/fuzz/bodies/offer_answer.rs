@@ -48,6 +48,7 @@ pub fn run(data: &[u8]) {
                 let text = script.bytes();
                 if let Ok(description) = parse(text) {
                     let _ = sides[side].receive_offer(description.clone());
+                    let _ = sides[side].receive_refreshed(description.clone());
                     let _ = sides[side].receive_answer(description);
                 }
                 sides[side].rollback();
@@ -82,6 +83,9 @@ fn exchange(sides: &mut [OfferAnswer; 2], offerer: usize, ours: &LocalMedia, the
         assert!(at_offerer.audio.send.same_codec(&at_answerer.audio.send));
     }
     assert!(sides.iter().all(OfferAnswer::is_stable));
+    // A refresh that gets the same answer changes nothing.
+    let refreshed = sides[offerer].receive_refreshed(over_the_wire(&answer));
+    assert!(refreshed.is_ok_and(|refreshed| !refreshed.changed));
 }
 
 fn over_the_wire(description: &SessionDescription) -> SessionDescription {
