@@ -3,11 +3,13 @@
 //! The same meeting is measured twice, in peace and under the flood, in one run: on a shared machine the first is what
 //! the second is to be compared with. While the flood goes on, one member's own requests (OPTIONS in the dialog) and
 //! new calls of the same phone are timed. A meeting that lost a member, or a server that no longer answers, is an error; the
-//! gaps are printed beside those in peace, for people to judge.
+//! gaps are printed beside those in peace, for people to judge. Memory is watched until all has timed out and through
+//! a second flood (`aftermath`); memory that is not bounded is an error.
 
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use super::aftermath::{self, Aftermath};
 use super::call::{Call, Caller, ProcessCost};
 use super::ears::{Ears, Heard, Talker};
 use super::flood::Flood;
@@ -52,7 +54,8 @@ pub fn lines(arguments: &Arguments) -> Result<Vec<String>, LoadError> {
     };
     let outcome = run(&server, plan)?;
     let lines = report(&plan, &outcome);
-    if outcome.members < plan.members || !outcome.answered {
+    let faults = outcome.aftermath.faults();
+    if outcome.members < plan.members || !outcome.answered || !faults.is_empty() {
         return Err(LoadError::Setup(format!(
             "the attack was not survived:\n{}",
             lines.join("\n")
@@ -89,8 +92,10 @@ pub struct Outcome {
     pub sent: (u64, u64),
     /// TCP connections that the flood opened.
     pub connections: u64,
-    /// Memory of the server before the first call, before the flood, and ten seconds after it.
-    pub resident: [u64; 3],
+    /// Memory of the server before the first call.
+    pub empty: u64,
+    /// Memory from before the flood until after a second one.
+    pub aftermath: Aftermath,
     /// Members in the meeting afterwards, as the server says.
     pub members: usize,
     /// OPTIONS to the server afterwards.
@@ -104,58 +109,52 @@ pub fn run(server: &Server, plan: Plan) -> Result<Outcome, LoadError> {
     let pid = server.process.pid();
     let empty = ProcessCost::read(pid).resident;
     let mut caller = Caller::new(server.sip)?;
-    let mut sockets = Vec::new();
-    for n in 0..plan.members {
-        let socket = socket()?;
-        let call = caller.join("attacked", socket.local_addr()?, "96 opus/48000/2")?;
-        let says = if n < 2 {
-            media::talker(n)?
-        } else {
-            media::idle(Idle::Noise)?
-        };
-        sockets.push((socket, call, says));
-    }
-    let members = |sockets: &[(std::net::UdpSocket, Call, media::Loop)]| -> Result<Vec<Talker>, LoadError> {
-        let talker = |(socket, call, says): &(std::net::UdpSocket, Call, media::Loop)| {
-            Ok(Talker {
-                socket: socket.try_clone()?,
-                to: call.media,
-                says: says.clone(),
-            })
-        };
-        sockets.iter().map(talker).collect()
-    };
+    let sockets = meeting(&mut caller, plan.members)?;
     let first = sockets.first().map(|(_, call, _)| call.clone());
     let first = first.ok_or_else(|| LoadError::Setup("a meeting needs members".into()))?;
     // The first seconds belong to latching and to the jitter buffers.
-    drop(Ears::start(members(&sockets)?)?.run_for(Duration::from_secs(2)));
+    drop(Ears::start(talkers(&sockets)?)?.run_for(Duration::from_secs(2)));
     let quiet = plan.length / 3;
-    let peace = phase(&mut caller, &first, members(&sockets)?, pid, quiet)?;
+    let peace = phase(&mut caller, &first, talkers(&sockets)?, pid, quiet)?;
     let before = ProcessCost::read(pid).resident;
     let flood = Flood::start(server.sip, plan.rate)?;
-    let attack = phase(&mut caller, &first, members(&sockets)?, pid, plan.length)?;
+    let attack = phase(&mut caller, &first, talkers(&sockets)?, pid, plan.length)?;
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let (sent, connections) = (
         (count(&flood.sent), count(&flood.answers)),
         count(&flood.connections),
     );
     flood.stop();
-    let ears = Ears::start(members(&sockets)?)?;
     let there = server.get("/api/v1/meetings/attacked/participants");
     let people = there.map_err(|error| LoadError::Setup(error.to_string()))?;
     let answered = caller.ask(&first, 9_000)?.is_some();
-    ears.run_for(Duration::from_secs(10));
-    let after = ProcessCost::read(pid).resident;
+    // The members talk on: a leg that falls silent would be asked whether it lives.
+    let ears = Ears::start(talkers(&sockets)?)?;
+    let (left, took) = aftermath::wait_until_settled(server, plan.members)?;
+    ears.stop();
+    let settled = ProcessCost::read(pid).resident;
+    let flood = Flood::start(server.sip, plan.rate)?;
+    let again = phase(&mut caller, &first, talkers(&sockets)?, pid, quiet)?;
+    flood.stop();
     let counters = counters(server)?;
     for (_, call, _) in &sockets {
         caller.leave(call)?;
     }
+    let aftermath = Aftermath {
+        before,
+        peak: attack.resident,
+        settled,
+        took,
+        again: again.resident,
+        left,
+    };
     Ok(Outcome {
         peace,
         attack,
         sent,
         connections,
-        resident: [empty, before, after],
+        empty,
+        aftermath,
         members: people
             .get("participants")
             .and_then(|list| list.as_array())
@@ -203,14 +202,8 @@ pub fn report(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     if let Some(refusal) = &outcome.attack.refusal {
         lines.push(format!("a further call under attack failed: {refusal}"));
     }
-    let [empty, before, after] = outcome.resident;
-    lines.push(format!(
-        "memory MiB: {:.1} empty, {:.1} with the meeting, {:.1} at most under attack, {:.1} ten seconds after",
-        mib(empty),
-        mib(before),
-        mib(outcome.attack.resident),
-        mib(after),
-    ));
+    lines.push(format!("memory MiB: {:.1} empty", mib(outcome.empty)));
+    lines.extend(outcome.aftermath.lines());
     lines.push(format!(
         "afterwards: {} of {} members in the meeting, OPTIONS {}",
         outcome.members,
@@ -223,6 +216,35 @@ pub fn report(plan: &Plan, outcome: &Outcome) -> Vec<String> {
     ));
     lines.extend(outcome.counters.iter().map(|line| format!("  {line}")));
     lines
+}
+
+/// A member: its socket, its call, what it says.
+type Member = (std::net::UdpSocket, Call, media::Loop);
+
+fn meeting(caller: &mut Caller, members: usize) -> Result<Vec<Member>, LoadError> {
+    let mut joined = Vec::new();
+    for n in 0..members {
+        let socket = socket()?;
+        let call = caller.join("attacked", socket.local_addr()?, "96 opus/48000/2")?;
+        let says = if n < 2 {
+            media::talker(n)?
+        } else {
+            media::idle(Idle::Noise)?
+        };
+        joined.push((socket, call, says));
+    }
+    Ok(joined)
+}
+
+fn talkers(members: &[Member]) -> Result<Vec<Talker>, LoadError> {
+    let talker = |(socket, call, says): &Member| {
+        Ok(Talker {
+            socket: socket.try_clone()?,
+            to: call.media,
+            says: says.clone(),
+        })
+    };
+    members.iter().map(talker).collect()
 }
 
 fn phase(

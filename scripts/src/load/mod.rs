@@ -4,6 +4,7 @@
 //! hours on a shared machine can be compared. Absent on purpose: pass or fail by time; `scripts/bench` prints,
 //! people judge.
 
+pub mod aftermath;
 pub mod attack;
 pub mod call;
 pub mod calls;

@@ -122,10 +122,15 @@ fn overload_report(outcome: &OverloadOutcome) -> Vec<String> {
             over.set_up.quantile_ms(0.99),
         ),
         format!(
-            "{} calls that were up before: {} of {} OPTIONS in dialog answered, p99 {:.1} ms; {} of {} ended by BYE",
+            "{} calls that were up before: {} of {} OPTIONS in dialog answered, {} refused{}, p99 {:.1} ms; {} of {} ended by \
+             BYE",
             kept.answered,
             kept.confirmed,
             kept.asked,
+            kept.failed,
+            kept.failure
+                .as_ref()
+                .map_or_else(String::new, |last| format!(" ({last})")),
             kept.in_call.quantile_ms(0.99),
             kept.ended,
             kept.answered,

@@ -1,0 +1,153 @@
+//! What an attack leaves behind, watched to its end: nothing that is held, and no memory that a second attack would
+//! add to.
+//!
+//! Resident memory alone proves little: an allocator keeps what it got. So the same flood comes again after everything
+//! of the first has timed out (RFC 3261: 32 s); a server that lost memory to the first one needs more for the second.
+//! Absent on purpose: memory per call, which the other parts measure.
+
+use std::time::{Duration, Instant};
+
+use super::LoadError;
+use crate::server::Server;
+
+/// Growth under a flood that is called bounded, in bytes: the tables of the shield (9 MB), the queues (20 MB), the
+/// transactions of what is answered, and the API's and logs' share.
+const BOUND: u64 = 64 * 1024 * 1024;
+/// What a second flood may need beyond the first, in bytes: pages that were not touched before.
+const AGAIN: u64 = 8 * 1024 * 1024;
+/// Transactions end 32 s after the last message, sessions that nobody acknowledged as well; twice that is a leak.
+const PATIENCE: Duration = Duration::from_secs(70);
+
+/// Memory over the whole story, in bytes, and what was held at its end.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Aftermath {
+    /// Before the first flood, the meeting being up.
+    pub before: u64,
+    /// The most under the first flood.
+    pub peak: u64,
+    /// When everything had timed out.
+    pub settled: u64,
+    /// How long that took after the flood.
+    pub took: Duration,
+    /// The most under the second flood.
+    pub again: u64,
+    /// Transactions left, and sessions beyond those of the meeting.
+    pub left: (f64, f64),
+}
+
+impl Aftermath {
+    /// What is wrong; nothing when memory is bounded and all is let go.
+    pub fn faults(&self) -> Vec<String> {
+        let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
+        let mut faults = Vec::new();
+        if self.peak > self.before + BOUND {
+            let grown = mib(self.peak - self.before);
+            faults.push(format!("memory grew by {grown:.1} MiB under attack"));
+        }
+        if self.left.0 > 0.0 || self.left.1 > 0.0 {
+            faults.push(format!(
+                "{} transactions and {} sessions are still held after {:.0} s",
+                self.left.0,
+                self.left.1,
+                self.took.as_secs_f64()
+            ));
+        }
+        if self.again > self.peak.max(self.settled) + AGAIN {
+            let more = mib(self.again - self.peak);
+            faults.push(format!(
+                "the same attack again took {more:.1} MiB more: memory is lost"
+            ));
+        }
+        faults
+    }
+
+    /// The lines to print.
+    pub fn lines(&self) -> Vec<String> {
+        let mib = |bytes: u64| bytes as f64 / 1_048_576.0;
+        let faults = self.faults();
+        vec![
+            format!(
+                "memory MiB: {:.1} before, {:.1} at most under attack, {:.1} when all had timed out ({:.0} s later), {:.1} at \
+                 most under the same attack again",
+                mib(self.before),
+                mib(self.peak),
+                mib(self.settled),
+                self.took.as_secs_f64(),
+                mib(self.again),
+            ),
+            if faults.is_empty() {
+                "memory is bounded, and nothing is held".to_owned()
+            } else {
+                faults.join("; ")
+            },
+        ]
+    }
+}
+
+/// Waits until no transaction is left and no session but `sessions`; gives what is left at the end, and how long it
+/// took.
+pub fn wait_until_settled(server: &Server, sessions: usize) -> Result<((f64, f64), Duration), LoadError> {
+    let start = Instant::now();
+    loop {
+        let value = |name| {
+            let value = server.metric(name);
+            value.map_err(|error| LoadError::Setup(error.to_string()))
+        };
+        let held = value("meet_sip_transactions")?;
+        let beyond = value("meet_sip_sessions")? - sessions as f64;
+        if held <= 0.0 && beyond <= 0.0 || start.elapsed() > PATIENCE {
+            return Ok(((held, beyond.max(0.0)), start.elapsed()));
+        }
+        std::thread::sleep(Duration::from_millis(500));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    fn good() -> Aftermath {
+        Aftermath {
+            before: 30 * MIB,
+            peak: 60 * MIB,
+            settled: 58 * MIB,
+            took: Duration::from_secs(33),
+            again: 62 * MIB,
+            left: (0.0, 0.0),
+        }
+    }
+
+    #[test]
+    fn bounded_memory_passes() {
+        assert_eq!(good().faults(), Vec::<String>::new());
+        assert!(good().lines()[1].contains("bounded"));
+    }
+
+    #[test]
+    fn each_fault_is_told() {
+        let faults = [
+            Aftermath {
+                peak: 95 * MIB,
+                again: 95 * MIB,
+                ..good()
+            },
+            Aftermath {
+                again: 69 * MIB,
+                ..good()
+            },
+            Aftermath {
+                left: (1.0, 0.0),
+                ..good()
+            },
+            Aftermath {
+                left: (0.0, 2.0),
+                ..good()
+            },
+        ];
+        for fault in faults {
+            assert_eq!(fault.faults().len(), 1, "{fault:?}");
+        }
+    }
+}
