@@ -148,6 +148,10 @@ impl Dialer {
     pub fn receive(&mut self, bytes: &[u8], now: Instant, send: &mut impl FnMut(usize, &[u8])) {
         let Some(reply) = Reply::read(bytes) else { return };
         let prefix = self.prefix();
+        // Without media a call is asked by OPTIONS whether it lives, and ended when nobody answers.
+        if let (Some(number), Some(answer)) = (reply.number(&prefix), reply.accepted()) {
+            return send(number % self.locals.len().max(1), answer.as_bytes());
+        }
         let (Some(status), Some(number)) = (reply.status, reply.number(&prefix)) else {
             return;
         };
@@ -489,6 +493,22 @@ mod tests {
         );
         assert_eq!(core.tally.set_up.quantile_ms(1.0), 3.0);
         assert_eq!(core.open(), 0);
+    }
+
+    #[test]
+    fn the_servers_question_is_answered() {
+        let mut core = core(None);
+        let now = Instant::now();
+        let mut sent: Vec<(usize, String)> = Vec::new();
+        let mut out =
+            |from: usize, bytes: &[u8]| sent.push((from, String::from_utf8_lossy(bytes).into_owned()));
+        let question = "OPTIONS sip:caller1@h SIP/2.0\r\nVia: SIP/2.0/UDP s;branch=z9hG4bKq\r\nFrom: <sip:f>;tag=s\r\n\
+                        To: <sip:c>;tag=c\r\nCall-ID: c3n1-load\r\nCSeq: 7 OPTIONS\r\n\r\n";
+        core.receive(question.as_bytes(), now, &mut out);
+        core.receive(question.replace("OPTIONS", "ACK").as_bytes(), now, &mut out);
+        assert_eq!(sent.len(), 1);
+        assert_eq!((sent[0].0, first_line(&sent, 0)), (1, "SIP/2.0 200 OK"));
+        assert!(sent[0].1.contains("CSeq: 7 OPTIONS\r\n"), "{}", sent[0].1);
     }
 
     #[test]

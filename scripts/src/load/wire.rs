@@ -49,6 +49,19 @@ impl<'a> Reply<'a> {
         tag.split(';').next()
     }
 
+    /// Our 200 to a request, its headers as they came; none to an ACK, and none to a response.
+    pub fn accepted(&self) -> Option<String> {
+        if self.status.is_some() || self.text.starts_with("ACK ") {
+            return None;
+        }
+        let mut answer = "SIP/2.0 200 OK\r\n".to_owned();
+        for name in ["Via", "From", "To", "Call-ID", "CSeq"] {
+            answer.push_str(&format!("{name}: {}\r\n", self.header(name)?));
+        }
+        answer.push_str("Content-Length: 0\r\n\r\n");
+        Some(answer)
+    }
+
     /// The URI of its Contact.
     pub fn contact(&self) -> Option<&'a str> {
         let (_, rest) = self.header("Contact")?.split_once('<')?;
@@ -66,6 +79,7 @@ mod tests {
                     Call-ID: c17-5\r\nCSeq: 1 INVITE\r\nContact: <sip:a@127.0.0.1:5060>;isfocus\r\n\r\nCSeq: 9 BYE\r\n";
         let reply = Reply::read(text.as_bytes()).unwrap();
         assert_eq!(reply.status, Some(200));
+        assert_eq!(reply.accepted(), None);
         assert_eq!(reply.number("c"), Some(17));
         assert_eq!(reply.method(), Some("INVITE"));
         assert_eq!(reply.to_tag(), Some("t1"));

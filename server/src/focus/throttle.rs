@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 /// The rate rises once in each of these.
 const PERIOD: Duration = Duration::from_millis(100);
 /// What is left of the rate when the queue has grown long.
-const FALL: f64 = 0.7;
+const FALL: f64 = 0.8;
 /// By what the rate rises, and what is added to it in calls a second.
-const RISE: (f64, f64) = (1.03, 5.0);
+const RISE: (f64, f64) = (1.05, 5.0);
 /// Bounds of the rate in calls a second: below it could not find back, above it is no limit.
 const BOUNDS: (f64, f64) = (10.0, 1e6);
 /// Calls that may come at once: what would have come in in this time.
