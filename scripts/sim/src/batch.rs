@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::run::{Margins, Options, Report, run};
+use crate::report::{Judged, Margins, Report};
+use crate::run::{Options, run};
 
 /// Runs a seed; a panic becomes a fault.
 pub fn run_caught(seed: u64, options: Options) -> Report {
@@ -39,6 +40,8 @@ pub struct Summary {
     pub datagrams: u64,
     /// Pairs judged by ear.
     pub heard_pairs: usize,
+    /// What else was judged.
+    pub judged: Judged,
     /// How clearly.
     pub margins: Margins,
     /// People.
@@ -53,6 +56,7 @@ impl Default for Summary {
             virtual_seconds: 0.0,
             datagrams: 0,
             heard_pairs: 0,
+            judged: Judged::NOTHING,
             margins: Margins::NONE,
             people: 0,
         }
@@ -91,6 +95,7 @@ impl Summary {
         self.datagrams += report.datagrams;
         self.heard_pairs += report.heard_pairs;
         self.people += report.people;
+        self.judged = self.judged.and(report.judged);
         self.margins = self.margins.and(report.margins);
         if !report.faults.is_empty() {
             self.failed.push(report);
@@ -129,6 +134,7 @@ pub fn run_all(seeds: Range<u64>, jobs: usize, json: bool) -> bool {
         summary.margins.loudest_unheard,
         summary.failed.len()
     );
+    eprintln!("sim: {}", summary.judged);
     for report in summary.failed.iter().take(10) {
         eprintln!("sim: replay with: cargo xtask sim --seed {}", report.seed);
     }

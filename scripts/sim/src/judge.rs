@@ -28,8 +28,8 @@ const UNHEARD: f32 = 0.03;
 const MOST_DELAY: Duration = Duration::from_millis(80);
 
 impl Run {
-    /// In the calm the server, the phones and the model are of one mind.
-    pub(crate) fn agree(&mut self) {
+    /// In the calm the server, the phones and the model are of one mind. `settled`: nobody came or went for long.
+    pub(crate) fn agree(&mut self, settled: bool) {
         self.say("== judged");
         self.look();
         self.phones_agree();
@@ -41,9 +41,15 @@ impl Run {
         }
         for room in self.scenario.rooms.clone() {
             let living = meetings.iter().any(|meeting| meeting.name == room);
-            if self.doubtful.remove(&room) && self.model.members(&room).is_empty() {
-                let now = self.world.now;
+            self.judged.rooms += 1;
+            let now = self.world.now;
+            let empty = self.model.members(&room).is_empty();
+            if empty && (self.model.doubtful.remove(&room) || self.is_about_to_end(&room)) {
+                self.judged.rooms_asked += 1;
                 self.model.settle(&room, living, now);
+            }
+            if !empty && settled {
+                self.model.confirm(&room);
             }
             let expected = self.model.standing(&room, self.world.now);
             if living != (expected == Standing::Living) {
@@ -52,6 +58,10 @@ impl Run {
                 ));
             }
             self.people_agree(&room, living);
+            let members = self.model.members(&room).len();
+            if self.scenario.most_members.is_some_and(|most| members > most) {
+                self.fault(format_args!("{room} is overfull: {members}"));
+            }
         }
         self.legs_agree();
         self.rosters_agree();
@@ -95,6 +105,8 @@ impl Run {
                 continue;
             };
             // What nobody could know is settled now.
+            self.judged.mutes += 1;
+            self.judged.mutes_asked += usize::from(person.muted.is_none());
             let muted = *person.muted.get_or_insert(seen.muted);
             let (held, creator) = (person.held, person.creator);
             let who = seen.who;
@@ -143,8 +155,12 @@ impl Run {
             let Some(state) = self.model.people.get(who).map(|person| person.registered) else {
                 continue;
             };
+            self.judged.registrations += 1;
             let wrong = match state {
-                Registered::Unknown => false,
+                Registered::Unknown => {
+                    self.judged.registrations_unknown += 1;
+                    false
+                }
                 Registered::No => bound.contains(&who),
                 Registered::Until(until) if until > now + slack => !bound.contains(&who),
                 Registered::Until(until) if until + slack < now => bound.contains(&who),

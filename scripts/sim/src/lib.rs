@@ -6,19 +6,21 @@
 //! ([`world`]); media runs only where hearing is judged. The same seed gives the same run, to the byte.
 //!
 //! Deliberately absent: sockets, threads and the drivers of the programs (tested by `scripts/tests`), streams, SRTP, sound
-//! quality, sound in bad weather, and clock drift (`mixer/tests/extras.rs`). Not known here: which empty rooms outlive a
-//! restart of the server; the model takes the server's word for them.
+//! quality, sound in bad weather, and clock drift (`mixer/tests/extras.rs`). Where a lossy
+//! network leaves open what the server can know, the model asks it; how often is counted ([`report::Judged`]).
 
 mod api;
 pub mod batch;
 pub mod dice;
 pub mod ear;
+mod forecast;
 pub mod house;
 mod judge;
 pub mod model;
 pub mod network;
 mod observe;
 pub mod peer;
+pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod trace;

@@ -15,11 +15,19 @@ pub const HOLD: Duration = Duration::from_secs(600);
 /// A room made by the API waits so long for its first guest.
 pub const UNJOINED: Duration = Duration::from_secs(12 * 3600);
 
+/// A meeting of an earlier run of the server waits so long for somebody to come back.
+pub const RESTORED: Duration = Duration::from_secs(600);
+
+/// Whoever was in for so long is known to the server for certain: its wait for the ACK (RFC 3261 §13.3.1.4) is over.
+pub const CERTAIN: Duration = Duration::from_secs(33);
+
 /// A person.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Person {
     /// In which meeting.
     pub room: Option<String>,
+    /// Since when.
+    pub since: Option<Instant>,
     /// Has the meeting on hold.
     pub held: bool,
     /// Is muted; `None`: nobody knows.
@@ -49,12 +57,34 @@ pub enum Meeting {
     Living {
         /// When it ends if nobody comes; none: somebody is there.
         empty_until: Option<Instant>,
+        /// Whether it still waits for the first one.
+        wait: Wait,
     },
     /// Its name answers 410 until then.
     Ended {
         /// Until when.
         until: Instant,
     },
+}
+
+/// How long a meeting waits for the first one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// Somebody was there: when they go it ends after the grace.
+    Over,
+    /// It was restored after a restart, and nobody was there since.
+    Restored(Instant),
+    /// It was made by the API, and nobody was ever there.
+    Reserved(Instant),
+}
+
+impl Wait {
+    const fn until(self) -> Option<Instant> {
+        match self {
+            Self::Over => None,
+            Self::Restored(until) | Self::Reserved(until) => Some(until),
+        }
+    }
 }
 
 /// The state of a name, as the model knows it.
@@ -106,6 +136,8 @@ pub struct Model {
     pub people: Vec<Person>,
     /// Meetings by name.
     pub meetings: BTreeMap<String, Meeting>,
+    /// Meetings of which nobody outside the server can know whether they still wait for somebody.
+    pub doubtful: BTreeSet<String>,
 }
 
 impl Model {
@@ -114,15 +146,17 @@ impl Model {
         Self {
             people: vec![Person::default(); people],
             meetings: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
         }
     }
 
     /// Somebody came in.
-    pub fn joined(&mut self, who: usize, room: &str, creator: bool) {
-        self.meetings
-            .insert(room.to_owned(), Meeting::Living { empty_until: None });
+    pub fn joined(&mut self, who: usize, room: &str, creator: bool, now: Instant) {
+        let wait = self.wait_of(room, now);
+        self.insert(room, None, wait);
         if let Some(person) = self.people.get_mut(who) {
             person.room = Some(room.to_owned());
+            person.since = Some(now);
             person.held = false;
             person.muted = Some(false);
             person.creator = creator;
@@ -138,11 +172,36 @@ impl Model {
         person.held = false;
         person.muted = None;
         person.creator = false;
+        let certain = person.since.take().is_some_and(|since| since + CERTAIN <= now);
         let empty = self.members(&room).is_empty();
-        if let Some(Meeting::Living { empty_until }) = self.meetings.get_mut(&room)
-            && empty
-        {
-            *empty_until = Some(now + GRACE);
+        let Some(Meeting::Living { empty_until, wait }) = self.meetings.get_mut(&room) else {
+            return;
+        };
+        if certain {
+            *wait = Wait::Over;
+        } else if *wait != Wait::Over {
+            // Whether the server ever saw the ACK.
+            self.doubtful.insert(room);
+        }
+        if empty {
+            let grace = now + GRACE;
+            *empty_until = Some(wait.until().map_or(grace, |until| until.max(grace)));
+        }
+    }
+
+    /// A call to this meeting stood for a moment; whether the server counts that as a visit nobody knows.
+    pub fn brushed(&mut self, room: &str) {
+        let waits = |meeting: &Meeting| matches!(meeting, Meeting::Living { wait, .. } if *wait != Wait::Over);
+        if self.meetings.get(room).is_some_and(waits) {
+            self.doubtful.insert(room.to_owned());
+        }
+    }
+
+    /// Everybody who is in a meeting has been there for a while.
+    pub fn confirm(&mut self, room: &str) {
+        self.doubtful.remove(room);
+        if let Some(Meeting::Living { wait, .. }) = self.meetings.get_mut(room) {
+            *wait = Wait::Over;
         }
     }
 
@@ -151,39 +210,86 @@ impl Model {
         for who in self.members(room) {
             self.left(who, now);
         }
+        self.doubtful.remove(room);
         self.meetings
             .insert(room.to_owned(), Meeting::Ended { until: now + HOLD });
     }
 
     /// Nobody is in this meeting, and whether it still waits for somebody could not be known: now it is.
     pub fn settle(&mut self, room: &str, living: bool, now: Instant) {
-        let ended = self.standing(room, now) == Standing::Ended;
         if living {
+            // For how long is as unknown as before.
             self.made(room, now);
-        } else if !ended {
+            self.doubtful.insert(room.to_owned());
+        } else {
             self.meetings.remove(room);
         }
     }
 
-    /// The server died and was started again: it knows the meetings, and nobody is in them, whatever the phones show
-    /// for a while.
-    pub fn server_died(&mut self) {
+    /// The server died and was started again: it knows the meetings that it had, and nobody is in them, whatever the
+    /// phones show for a while. Of those that were `unsettled` at that moment nobody knows.
+    pub fn server_died(&mut self, unsettled: &BTreeSet<String>, now: Instant) {
+        for room in unsettled {
+            self.doubt(room, now);
+        }
+        for (room, meeting) in &mut self.meetings {
+            let Meeting::Living { empty_until, wait } = meeting else {
+                continue;
+            };
+            if empty_until.is_some_and(|until| until <= now) {
+                continue;
+            }
+            let is_in = |person: &Person| person.room.as_deref() == Some(room);
+            let young = |person: &&Person| person.since.is_none_or(|since| since + CERTAIN > now);
+            let inside = self.people.iter().filter(|person| is_in(person));
+            if let Wait::Reserved(until) = *wait
+                && inside.clone().count() == inside.clone().filter(young).count()
+            {
+                if inside.count() > 0 {
+                    self.doubtful.insert(room.clone());
+                }
+                *empty_until = Some(until);
+            } else {
+                let until = now + RESTORED;
+                (*empty_until, *wait) = (Some(until), Wait::Restored(until));
+            }
+        }
         for person in &mut self.people {
             person.room = None;
+            person.since = None;
         }
     }
 
-    /// A meeting was made and nobody is in it yet.
+    /// Nobody knows whether this meeting waits for somebody; an ended one does not.
+    pub fn doubt(&mut self, room: &str, now: Instant) {
+        if self.standing(room, now) != Standing::Ended {
+            self.doubtful.insert(room.to_owned());
+        }
+    }
+
+    /// A meeting was made by the API and nobody is in it yet.
     pub fn made(&mut self, room: &str, now: Instant) {
-        let empty_until = Some(now + UNJOINED);
+        let until = now + UNJOINED;
+        self.insert(room, Some(until), Wait::Reserved(until));
+    }
+
+    /// A living meeting's wait for the first one; that of a meeting which a call makes is its grace.
+    fn wait_of(&self, room: &str, now: Instant) -> Wait {
+        match self.meetings.get(room) {
+            Some(Meeting::Living { wait, .. }) if self.standing(room, now) == Standing::Living => *wait,
+            _ => Wait::Over,
+        }
+    }
+
+    fn insert(&mut self, room: &str, empty_until: Option<Instant>, wait: Wait) {
         self.meetings
-            .insert(room.to_owned(), Meeting::Living { empty_until });
+            .insert(room.to_owned(), Meeting::Living { empty_until, wait });
     }
 
     /// What a name stands for.
     pub fn standing(&self, room: &str, now: Instant) -> Standing {
         match self.meetings.get(room) {
-            Some(Meeting::Living { empty_until }) if empty_until.is_none_or(|until| until > now) => {
+            Some(Meeting::Living { empty_until, .. }) if empty_until.is_none_or(|until| until > now) => {
                 Standing::Living
             }
             Some(Meeting::Ended { until }) if *until > now => Standing::Ended,
@@ -238,8 +344,8 @@ mod tests {
     fn who_hears_whom() {
         let now = Instant::now();
         let mut model = Model::new(4);
-        (0..3).for_each(|who| model.joined(who, "blue", who == 0));
-        model.joined(3, "red", true);
+        (0..3).for_each(|who| model.joined(who, "blue", who == 0, now));
+        model.joined(3, "red", true, now);
         let all: BTreeSet<usize> = (0..4).collect();
         assert_eq!(model.must_hear(0, &all), BTreeSet::from([1, 2]));
         assert_eq!(model.must_hear(3, &all), BTreeSet::new());
@@ -264,5 +370,39 @@ mod tests {
         assert_eq!(model.members("blue"), BTreeSet::new());
         assert_eq!(model.standing("blue", now), Standing::Ended);
         assert_eq!(model.standing("blue", now + HOLD), Standing::Free);
+    }
+
+    #[test]
+    fn how_long_an_empty_meeting_waits() {
+        let now = Instant::now();
+        let mut model = Model::new(2);
+        let later = now + CERTAIN;
+        model.made("plan", now);
+        model.joined(0, "plan", false, now);
+        model.left(0, now);
+        assert!(model.doubtful.contains("plan"), "the ACK may be lost");
+        assert_eq!(model.standing("plan", now + GRACE), Standing::Living);
+        model.joined(0, "plan", false, now);
+        model.left(0, later);
+        assert_eq!(model.standing("plan", later + GRACE), Standing::Free);
+
+        let mut model = Model::new(2);
+        model.made("plan", now);
+        model.joined(0, "blue", true, now);
+        model.ended("red", now);
+        model.server_died(&BTreeSet::from(["green".to_owned()]), later);
+        assert_eq!(model.members("blue"), BTreeSet::new());
+        assert_eq!(model.standing("blue", later + RESTORED - GRACE), Standing::Living);
+        assert_eq!(model.standing("blue", later + RESTORED), Standing::Free);
+        assert_eq!(model.standing("plan", later + RESTORED), Standing::Living);
+        assert_eq!(model.standing("plan", now + UNJOINED), Standing::Free);
+        assert_eq!(model.standing("red", later), Standing::Ended);
+        assert_eq!(model.doubtful, BTreeSet::from(["green".to_owned()]));
+        // Somebody who comes and goes at once leaves it as it was.
+        model.joined(1, "blue", false, later);
+        model.left(1, later);
+        assert_eq!(model.standing("blue", later + GRACE), Standing::Living);
+        model.server_died(&BTreeSet::new(), later + CERTAIN);
+        assert_eq!(model.standing("plan", later + RESTORED), Standing::Living);
     }
 }

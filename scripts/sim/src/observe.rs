@@ -3,21 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use crate::forecast::{ENDED, FREE, LIVING};
 use crate::model::{Meeting, Registered, Standing};
 use crate::peer::{CallState, End, Notice};
 use crate::run::{Dial, Run};
 
 /// Keys are one code only while they come in such a time (`server/src/focus/limits.rs`, with a second to spare).
 const ONE_CODE: Duration = Duration::from_secs(3);
-
-/// How long a room may live that was made by a call that never came about: the wait for its ACK, the grace, and a
-/// little more.
-const DESERTED: Duration = Duration::from_secs(110);
-
-/// What a name may stand for; several where something is under way.
-const FREE: u8 = 0;
-const LIVING: u8 = 1;
-const ENDED: u8 = 2;
 
 impl Run {
     /// Looks at everything that people saw.
@@ -91,15 +83,21 @@ impl Run {
         }
         // The last one's BYE, or the end of the grace, may be noticed sooner or later.
         let emptying = match self.model.meetings.get(room) {
-            Some(Meeting::Living { empty_until }) => empty_until.is_some(),
+            Some(Meeting::Living { empty_until, .. }) => empty_until.is_some(),
             Some(Meeting::Ended { .. }) => false,
             None => false,
         };
         let others = |(at, dial): (usize, &Option<Dial>)| {
             dial.as_ref().is_some_and(|dial| dial.room == room) || self.leaving.contains(&at)
         };
-        let deserted = self.deserted.get(room).is_some_and(|until| *until > now);
-        if deserted || emptying || self.dials.iter().enumerate().any(others) || !self.scenario.strict {
+        let lingers = self.lingering.get(room).is_some_and(|until| *until > now);
+        let doubtful = self.model.doubtful.contains(room);
+        if lingers
+            || doubtful
+            || emptying
+            || self.dials.iter().enumerate().any(others)
+            || !self.scenario.strict
+        {
             all.extend([FREE, LIVING]);
         }
         all
@@ -124,39 +122,11 @@ impl Run {
                 self.fault(format_args!("p{who}: the factory let it in as a guest"));
             }
         }
-        self.model.joined(who, room, creator);
+        let now = self.world.now;
+        self.model.joined(who, room, creator, now);
     }
 
-    fn refused(&mut self, who: usize, status: Option<u16>) {
-        let dial = self.dials.get_mut(who).and_then(Option::take);
-        self.leaving.remove(&who);
-        let Some(dial) = dial else { return };
-        let accounts = self.scenario.accounts;
-        let mut standings = self.standings(&dial.room);
-        standings.extend(&dial.standings);
-        let fits = match status {
-            Some(487) => dial.given_up,
-            Some(410) => standings.contains(&ENDED),
-            Some(486) => dial.factory && standings.contains(&LIVING),
-            Some(404) => accounts && !dial.factory && standings.contains(&FREE),
-            _ => false,
-        };
-        if !fits && self.scenario.strict && !self.is_excused(who) && !dial.given_up {
-            self.fault(format_args!(
-                "p{who}: the call to {} failed with {status:?}, allowed were {standings:?}",
-                dial.room
-            ));
-        }
-        // A call that was given up, or whose answers were lost, may have made the room all the same.
-        let until = self.world.now + DESERTED;
-        self.doubtful.insert(dial.room.clone());
-        self.deserted.insert(dial.room.clone(), until);
-        if status == Some(410) || status == Some(404) {
-            self.give_up_wish(who);
-        }
-    }
-
-    fn give_up_wish(&mut self, who: usize) {
+    pub(crate) fn give_up_wish(&mut self, who: usize) {
         if let Some(wish) = self.wishes.get_mut(who) {
             *wish = None;
         }
@@ -165,10 +135,13 @@ impl Run {
     fn ended(&mut self, who: usize, by: End, cause: Option<u16>) {
         let now = self.world.now;
         let room = self.model.people.get(who).and_then(|person| person.room.clone());
-        if let Some(Some(dial)) = self.dials.get(who) {
-            // Its 200 crossed our CANCEL.
-            self.doubtful.insert(dial.room.clone());
-            self.deserted.insert(dial.room.clone(), now + DESERTED);
+        let crossed = self.dials.get(who).and_then(Option::as_ref).map(|dial| dial.room.clone());
+        if let Some(room) = &crossed {
+            self.model.brushed(room);
+        }
+        // Its 200 crossed our CANCEL; or the server may notice later than we that the call is gone.
+        if crossed.is_some() || by == End::Lost {
+            self.lingers(who);
         }
         self.forget_call(who);
         self.model.left(who, now);

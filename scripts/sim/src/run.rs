@@ -19,6 +19,7 @@ use crate::house::{Broken, House};
 use crate::model::{Model, Registered, Standing};
 use crate::network::Weather;
 use crate::peer::{Brain, CallState, Habits, Line, MeetPhone, Peer, PlainPhone};
+use crate::report::{Judged, Margins, Report};
 use crate::scenario::{Action, Scenario, Step};
 use crate::trace::Trace;
 use crate::world::{SERVER, World, address};
@@ -63,81 +64,6 @@ pub enum Sabotage {
     SwallowedBye,
 }
 
-/// What came of a run.
-#[derive(Debug, Clone, serde::Serialize)]
-pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// What is wrong; empty: all is well.
-    pub faults: Vec<String>,
-    /// Two runs of a seed must have the same.
-    pub fingerprint: u64,
-    /// People.
-    pub people: usize,
-    /// Virtual time that passed, in seconds.
-    pub virtual_seconds: f64,
-    /// Datagrams sent.
-    pub datagrams: u64,
-    /// Pairs of listener and speaker that were judged by ear.
-    pub heard_pairs: usize,
-    /// How clearly.
-    pub margins: Margins,
-    /// The end of the trace, when it was kept and something is wrong.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub trace: Vec<String>,
-}
-
-impl Report {
-    /// Of a seed that never ran.
-    pub const fn empty(seed: u64) -> Self {
-        Self {
-            seed,
-            faults: Vec::new(),
-            fingerprint: 0,
-            people: 0,
-            virtual_seconds: 0.0,
-            datagrams: 0,
-            heard_pairs: 0,
-            margins: Margins::NONE,
-            trace: Vec::new(),
-        }
-    }
-}
-
-/// How clearly the ears decided.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
-pub struct Margins {
-    /// The quietest tone that had to be heard.
-    pub quietest_heard: f32,
-    /// The loudest that had not to be.
-    pub loudest_unheard: f32,
-}
-
-impl Margins {
-    /// Nothing was judged yet.
-    pub const NONE: Self = Self {
-        quietest_heard: 1.0,
-        loudest_unheard: 0.0,
-    };
-
-    pub(crate) const fn add(&mut self, must: bool, level: f32) {
-        if must {
-            self.quietest_heard = self.quietest_heard.min(level);
-        } else {
-            self.loudest_unheard = self.loudest_unheard.max(level);
-        }
-    }
-
-    /// The worse of both.
-    #[must_use]
-    pub const fn and(self, other: Self) -> Self {
-        Self {
-            quietest_heard: self.quietest_heard.min(other.quietest_heard),
-            loudest_unheard: self.loudest_unheard.max(other.loudest_unheard),
-        }
-    }
-}
-
 /// A call on its way in.
 #[derive(Debug, Clone)]
 pub(crate) struct Dial {
@@ -163,16 +89,16 @@ pub struct Run {
     pub(crate) excused: BTreeSet<usize>,
     /// Rooms that somebody is ending.
     pub(crate) ending: BTreeSet<String>,
-    /// Empty rooms of which nobody can know whether they still wait for somebody.
-    pub(crate) doubtful: BTreeSet<String>,
-    /// Rooms that may live although nobody got in, and until when.
-    pub(crate) deserted: BTreeMap<String, Instant>,
+    /// Rooms that may live longer than anybody can see, and until when: a call that never came about made them, or the
+    /// server has not yet noticed that somebody is gone.
+    pub(crate) lingering: BTreeMap<String, Instant>,
     /// Whoever the API is putting out.
     pub(crate) removed: BTreeSet<usize>,
     /// Where everybody wants to be.
     pub(crate) wishes: Vec<Option<String>>,
     pub(crate) tokens: BTreeMap<String, String>,
     pub(crate) heard_pairs: usize,
+    pub(crate) judged: Judged,
     pub(crate) margins: Margins,
     pub(crate) options: Options,
     dice: Dice,
@@ -204,6 +130,7 @@ pub fn run(seed: u64, options: Options) -> Report {
         virtual_seconds: run.world.elapsed().as_secs_f64(),
         datagrams: run.world.network.traffic.sent,
         heard_pairs: run.heard_pairs,
+        judged: run.judged,
         margins: run.margins,
         faults: run.faults,
         trace,
@@ -215,6 +142,9 @@ fn config(scenario: &Scenario) -> Config {
         lan: !scenario.accounts,
         ..Config::default()
     };
+    if let Some(most) = scenario.most_members {
+        config.meetings.max_members = most;
+    }
     // Keys are the drivers' to use; here media is clear.
     config.media.srtp = SrtpMode::Off;
     config
@@ -271,12 +201,12 @@ impl Run {
             leaving: BTreeSet::new(),
             excused: BTreeSet::new(),
             ending: BTreeSet::new(),
-            doubtful: BTreeSet::new(),
-            deserted: BTreeMap::new(),
+            lingering: BTreeMap::new(),
             removed: BTreeSet::new(),
             wishes: vec![None; count],
             tokens: BTreeMap::new(),
             heard_pairs: 0,
+            judged: Judged::NOTHING,
             margins: Margins::NONE,
             options,
             dice,
@@ -296,9 +226,9 @@ impl Run {
             self.say(format_args!("== storm {storm:?}"));
             self.storm(&round);
             self.calm();
-            self.agree();
+            self.agree(true);
             self.return_all();
-            self.agree();
+            self.agree(false);
             self.hearing();
             if !self.faults.is_empty() {
                 return;
@@ -425,7 +355,7 @@ impl Run {
         self.pass(Duration::from_secs(230));
         self.excused.clear();
         self.ending.clear();
-        self.deserted.clear();
+        self.lingering.clear();
         self.removed.clear();
         for who in 0..self.world.peers.len() {
             if self.world.peers.get(who).is_some_and(|peer| peer.brain.is_none()) {
@@ -546,12 +476,17 @@ impl Run {
             return;
         }
         self.say(format_args!("p{who} loses power"));
+        let peer = self.world.peers.get(who);
+        let asking = peer
+            .and_then(Peer::leftovers)
+            .is_some_and(|left| left.endpoint.client_transactions > 0);
         if let Some(peer) = self.world.peers.get_mut(who) {
             peer.die();
         }
+        self.lingers(who);
         self.forget(who);
         self.model.left(who, now);
-        if let Some(person) = self.model.people.get_mut(who) {
+        if let Some(person) = self.model.people.get_mut(who).filter(|_| asking) {
             // A refresh may have been under way.
             person.registered = Registered::Unknown;
         }
@@ -671,15 +606,5 @@ impl Run {
         {
             self.ending.insert(room);
         }
-    }
-
-    fn restart_server(&mut self) {
-        self.say("the server is killed and started");
-        self.world.house.restart(self.world.now);
-        self.model.server_died();
-        self.excused = (0..self.world.peers.len()).collect();
-        self.tokens.clear();
-        self.ending.extend(self.scenario.rooms.iter().cloned());
-        self.doubtful.extend(self.scenario.rooms.iter().cloned());
     }
 }

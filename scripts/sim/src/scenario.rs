@@ -95,6 +95,8 @@ pub struct Scenario {
     pub rooms: Vec<String>,
     /// Digest accounts instead of an open local network.
     pub accounts: bool,
+    /// A room takes no more people than this; none: as many as the server's default.
+    pub most_members: Option<usize>,
     /// What everybody speaks.
     pub codec: CodecKind,
     /// Inside the server.
@@ -124,6 +126,9 @@ impl Scenario {
         let strict = dice.chance(0.6);
         let latency = draw_latency(&mut dice, strict);
         let storm = draw_weather(&mut dice, strict);
+        // A stream of its own: what came later leaves the older parts of a seed as they were.
+        let mut limits = Dice::new(seed, "limits");
+        let most_members = limits.chance(0.12).then(|| 2 + limits.index(4));
         let rounds = (0..2 + dice.below(2))
             .map(|_| draw_round(&mut dice, people.len(), rooms.len(), strict))
             .collect();
@@ -132,6 +137,7 @@ impl Scenario {
             people,
             rooms,
             accounts,
+            most_members,
             codec,
             latency,
             storm,

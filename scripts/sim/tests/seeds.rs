@@ -38,6 +38,16 @@ fn the_fixed_seeds_pass() {
         "{} pairs judged by ear",
         summary.heard_pairs
     );
+    // What the model asks the system is not judged: it must stay the exception.
+    let judged = summary.judged;
+    let rare = |part: usize, all: usize, percent: usize| all > 0 && part * 100 <= all * percent;
+    assert!(rare(judged.rooms_asked, judged.rooms, 2), "{judged}");
+    assert!(rare(judged.mutes_asked, judged.mutes, 5), "{judged}");
+    assert!(
+        rare(judged.registrations_unknown, judged.registrations, 10),
+        "{judged}"
+    );
+    assert!(rare(judged.refusals_excused, judged.refusals, 20), "{judged}");
 }
 
 #[test]
