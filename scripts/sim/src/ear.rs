@@ -6,11 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use rtp_media::codec::opus::OpusConfig;
 use rtp_media::codec::{AudioDecoder, AudioEncoder, CodecKind, Decoder, Encoder};
 use rtp_media::rtp::{RtpHeader, RtpPacket, write_header};
+use rtp_media::srtp::{KeyChange, MasterKey, SrtpChange, SrtpLink, Suite};
 use rtp_media::units::{PayloadType, RtpTimestamp, Ssrc};
+use sip_proto::sdp::offer_answer::NegotiatedSrtp;
 
 /// The longest packet that is taken: 120 ms of Opus.
 const MOST_SAMPLES: usize = 5_760;
@@ -19,7 +22,7 @@ const MOST_SAMPLES: usize = 5_760;
 const LOUDNESS: f32 = 0.25;
 
 /// What offer and answer agreed on, as far as sound needs it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SoundPlan {
     /// Where to send.
     pub to: Option<SocketAddr>,
@@ -33,6 +36,8 @@ pub struct SoundPlan {
     pub sends: bool,
     /// Whether this side listens.
     pub receives: bool,
+    /// Under which keys; none: clear.
+    pub srtp: Option<NegotiatedSrtp>,
 }
 
 /// One stream that came, by its SSRC.
@@ -46,11 +51,16 @@ struct Stream {
 pub struct Ear {
     hertz: f32,
     plan: Option<SoundPlan>,
+    link: SrtpLink,
     encoder: Option<AudioEncoder>,
     decoder: Option<AudioDecoder>,
     ssrc: Ssrc,
     sequence: u16,
     timestamp: u32,
+    /// How wrong its clock is, in parts per million.
+    ppm: i32,
+    /// The next packet is the first one after a pause.
+    resumes: bool,
     phase: u64,
     /// Speaks its tone, otherwise silence.
     pub speaking: bool,
@@ -76,16 +86,19 @@ pub fn tone(person: usize) -> f32 {
 }
 
 impl Ear {
-    /// The ear of a person.
-    pub fn new(person: usize, seed: u64) -> Self {
+    /// The ear of a person whose clock is so wrong, in parts per million.
+    pub fn new(person: usize, ppm: i32, seed: u64) -> Self {
         Self {
             hertz: tone(person),
             plan: None,
+            link: SrtpLink::default(),
             encoder: None,
             decoder: None,
             ssrc: Ssrc(seed as u32),
             sequence: (seed >> 32) as u16,
             timestamp: (seed >> 16) as u32,
+            ppm,
+            resumes: true,
             phase: 0,
             speaking: false,
             sending: true,
@@ -98,9 +111,10 @@ impl Ear {
 
     /// Takes what was agreed on; `None`: the call is over.
     pub fn set_plan(&mut self, plan: Option<SoundPlan>) {
-        let kind = |plan: &Option<SoundPlan>| plan.map(|plan| plan.kind);
+        let kind = |plan: &Option<SoundPlan>| plan.as_ref().map(|plan| plan.kind);
+        self.rekey(plan.as_ref().and_then(|plan| plan.srtp.as_ref()));
         if kind(&plan) != kind(&self.plan) {
-            let kind = plan.map(|plan| plan.kind);
+            let kind = kind(&plan);
             self.encoder = kind.and_then(|kind| AudioEncoder::new(kind, &OpusConfig::default()).ok());
             self.decoder = kind.and_then(|kind| AudioDecoder::new(kind).ok());
         }
@@ -110,14 +124,56 @@ impl Ear {
         self.plan = plan;
     }
 
+    /// A direction whose key stays goes on with its counters, one whose key differs starts anew (RFC 4568 §7.1.4).
+    fn rekey(&mut self, now: Option<&NegotiatedSrtp>) {
+        let before = self.plan.as_ref().and_then(|plan| plan.srtp.as_ref());
+        let change = match (before, now) {
+            (None, None) => return,
+            (_, None) => Some(KeyChange::Clear),
+            (before, Some(now)) => Suite::from_name(now.suite.name()).map(|suite| {
+                let (send, receive) = (now.local.as_bytes(), now.remote.as_bytes());
+                let new_send = before.is_none_or(|before| before.local.as_bytes() != send);
+                let new_receive = before.is_none_or(|before| before.remote.as_bytes() != receive);
+                KeyChange::Keys {
+                    send: new_send.then(|| MasterKey::new(suite, send)).flatten(),
+                    receive: new_receive.then(|| MasterKey::new(suite, receive)).flatten(),
+                }
+            }),
+        };
+        match change.map(|change| SrtpChange::build(&change)) {
+            Some(Ok(mut change)) => self.link.change(&mut change),
+            _ => self.complaint = Some("keys that cannot be used".to_owned()),
+        }
+    }
+
     /// What was agreed on.
-    pub const fn plan(&self) -> Option<SoundPlan> {
-        self.plan
+    pub const fn plan(&self) -> Option<&SoundPlan> {
+        self.plan.as_ref()
+    }
+
+    /// Whether it speaks and listens under keys.
+    pub const fn is_secure(&self) -> bool {
+        self.link.is_secure()
+    }
+
+    /// The time from one packet to the next by a true clock.
+    pub const fn frame(&self) -> Duration {
+        // 20 ms are 20 ns longer for each part per million that the clock is slow.
+        Duration::from_nanos((20_000_000 - 20 * self.ppm as i64) as u64)
+    }
+
+    /// Nothing was sent for so long, as in silence; the clock went on all the same (RFC 3550 §5.1).
+    pub fn pause(&mut self, time: Duration) {
+        let Some(plan) = &self.plan else { return };
+        let rate = f64::from(plan.kind.rtp_clock_rate().hertz());
+        let ticks = time.as_secs_f64() * rate * (1.0 + f64::from(self.ppm) / 1e6);
+        self.timestamp = self.timestamp.wrapping_add(ticks as u64 as u32);
+        self.resumes = true;
     }
 
     /// The next 20 ms, if they are to be sent.
     pub fn speak(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
-        let plan = self.plan.filter(|_| self.sending)?;
+        let plan = self.plan.as_ref().filter(|_| self.sending)?;
         let to = plan.to.filter(|_| plan.sends)?;
         let encoder = self.encoder.as_mut()?;
         let rate = plan.kind.sample_rate().hertz();
@@ -134,7 +190,8 @@ impl Ear {
         }
         let mut packet = [0; 1_500];
         let header = RtpHeader {
-            marker: false,
+            // RFC 3551 §4.1.
+            marker: self.resumes,
             payload_type: PayloadType::new(plan.send_type)?,
             sequence: self.sequence,
             timestamp: RtpTimestamp(self.timestamp),
@@ -146,11 +203,26 @@ impl Ear {
         self.sequence = self.sequence.wrapping_add(1);
         let clock = plan.kind.rtp_clock_rate().hertz() / 50;
         self.timestamp = self.timestamp.wrapping_add(clock);
-        Some((to, packet.get(..at + length)?.to_vec()))
+        self.resumes = false;
+        let clear = packet.get(..at + length)?;
+        let mut space = [0; 1_600];
+        Some((to, self.link.outgoing(clear, &mut space).ok()?.to_vec()))
     }
 
     /// A datagram at the RTP port. RTCP is counted, not read.
     pub fn hear(&mut self, bytes: &[u8], fair: bool) {
+        let mut copy = bytes.to_vec();
+        match self.link.incoming(&mut copy).map(<[u8]>::to_vec) {
+            Ok(clear) => self.hear_clear(&clear, fair),
+            Err(error) if self.recording => {
+                self.complaint = Some(format!("SRTP that cannot be opened: {error}"));
+            }
+            // In a storm keys and packets cross.
+            Err(_) => {}
+        }
+    }
+
+    fn hear_clear(&mut self, bytes: &[u8], fair: bool) {
         // RFC 5761 §4: payload types 64 to 95 are RTCP's.
         let kind = bytes.get(1).copied().unwrap_or(0) & 0x7f;
         if (64..96).contains(&kind) {
@@ -162,7 +234,7 @@ impl Ear {
         if fair {
             self.check_order(&packet);
         }
-        let Some(plan) = self.plan else { return };
+        let Some(plan) = &self.plan else { return };
         if !self.recording || packet.payload_type().get() != plan.receive_type {
             return;
         }
@@ -208,7 +280,7 @@ impl Ear {
     pub fn stop(&mut self, people: usize) -> Vec<f32> {
         self.recording = false;
         let heard = std::mem::take(&mut self.heard);
-        let Some(plan) = self.plan else {
+        let Some(plan) = &self.plan else {
             return vec![0.0; people];
         };
         let rate = plan.kind.sample_rate().hertz();

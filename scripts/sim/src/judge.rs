@@ -6,8 +6,9 @@ use std::time::Duration;
 use crate::api::person_of;
 use crate::house::Leftovers;
 use crate::model::{Registered, Silence, Standing};
-use crate::peer::PhoneLeftovers;
+use crate::peer::{PhoneLeftovers, RTP_PORT};
 use crate::run::{Run, Sabotage};
+use crate::world::address;
 
 /// People of one room who speak at a time: below what a room mixes, so that nobody is rightly left out.
 const MOST_SPEAKERS: usize = 10;
@@ -176,19 +177,25 @@ impl Run {
     }
 
     /// Everybody speaks, some at a time; everybody hears whom the model says.
-    pub(crate) fn hearing(&mut self) {
+    pub(crate) fn hearing(&mut self, talk: Option<Duration>) {
         self.say("== hearing");
         self.world.set_media(true);
         let mut turns = self.turns();
+        let mut rebinds = self.scenario.sound_rebinds;
         while let Some(speakers) = turns.pop() {
             for (who, peer) in self.world.peers.iter_mut().enumerate() {
                 peer.ear.speaking = speakers.contains(&who);
             }
-            self.pass(WARM_UP);
-            self.world.peers.iter_mut().for_each(|peer| peer.ear.record());
-            self.pass(RECORDING);
-            self.judge_ears(&speakers);
+            if let Some(talk) = talk.filter(|_| turns.is_empty()) {
+                self.say(format_args!("everybody talks for {talk:?}"));
+                self.pass(talk);
+            }
+            self.listen(&speakers);
+            if std::mem::take(&mut rebinds) && self.rebind_sound() {
+                self.listen(&speakers);
+            }
         }
+        self.protection_agrees();
         let delay = self.world.house.longest_delay();
         if delay > MOST_DELAY {
             self.fault(format_args!("a jitter buffer adds {delay:?} on a quiet network"));
@@ -197,6 +204,42 @@ impl Run {
             peer.ear.speaking = false;
         }
         self.world.set_media(false);
+    }
+
+    fn listen(&mut self, speakers: &BTreeSet<usize>) {
+        self.pass(WARM_UP);
+        self.world.peers.iter_mut().for_each(|peer| peer.ear.record());
+        self.pass(RECORDING);
+        self.judge_ears(speakers);
+    }
+
+    /// The translators give all sound new ports in the middle of a talk; nobody but they know. Whether any did.
+    fn rebind_sound(&mut self) -> bool {
+        let mut any = false;
+        for who in 0..self.world.peers.len() {
+            if self.world.network.rebind_port(address(who, false), RTP_PORT) {
+                self.say(format_args!("p{who}'s sound gets a new port"));
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Who insists on SRTP has it, nobody else has.
+    fn protection_agrees(&mut self) {
+        for (who, character) in self.scenario.people.clone().iter().enumerate() {
+            let in_room = self
+                .model
+                .people
+                .get(who)
+                .is_some_and(|person| person.room.is_some());
+            let secure = self.world.peers.get(who).is_some_and(|peer| peer.ear.is_secure());
+            if in_room && secure != character.secure {
+                self.fault(format_args!(
+                    "p{who}'s sound is protected: {secure}, and not as agreed on"
+                ));
+            }
+        }
     }
 
     /// Who speaks together: all of a small room at once, of a large one a part after the other, two parts at most.

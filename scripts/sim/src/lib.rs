@@ -5,8 +5,8 @@
 //! ([`peer`]); a small reference model ([`model`]) says who must hear whom. Time jumps from event to event
 //! ([`world`]); media runs only where hearing is judged. The same seed gives the same run, to the byte.
 //!
-//! Deliberately absent: sockets, threads and the drivers of the programs (tested by `scripts/tests`), streams, SRTP, sound
-//! quality, sound in bad weather, and clock drift (`mixer/tests/extras.rs`). Where a lossy
+//! Deliberately absent: sockets, threads and the drivers of the programs (tested by `scripts/tests`), streams, sound
+//! quality, sound in bad weather, and drift over hours (`mixer/tests/extras.rs`). Where a lossy
 //! network leaves open what the server can know, the model asks it; how often is counted ([`report::Judged`]).
 
 mod api;

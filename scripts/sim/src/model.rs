@@ -191,7 +191,8 @@ impl Model {
 
     /// A call to this meeting stood for a moment; whether the server counts that as a visit nobody knows.
     pub fn brushed(&mut self, room: &str) {
-        let waits = |meeting: &Meeting| matches!(meeting, Meeting::Living { wait, .. } if *wait != Wait::Over);
+        let waits =
+            |meeting: &Meeting| matches!(meeting, Meeting::Living { wait, .. } if *wait != Wait::Over);
         if self.meetings.get(room).is_some_and(waits) {
             self.doubtful.insert(room.to_owned());
         }

@@ -121,6 +121,12 @@ impl Network {
         }
     }
 
+    /// The same for one port of the host.
+    pub fn rebind_port(&mut self, inside: IpAddr, port: u16) -> bool {
+        let nat = self.nats.get_mut(&inside);
+        nat.is_some_and(|nat| nat.ports.remove(&port).is_some())
+    }
+
     /// Cuts a host's cable, or mends it.
     pub fn set_cut(&mut self, host: IpAddr, cut: bool) {
         if cut {

@@ -135,7 +135,11 @@ impl Run {
     fn ended(&mut self, who: usize, by: End, cause: Option<u16>) {
         let now = self.world.now;
         let room = self.model.people.get(who).and_then(|person| person.room.clone());
-        let crossed = self.dials.get(who).and_then(Option::as_ref).map(|dial| dial.room.clone());
+        let crossed = self
+            .dials
+            .get(who)
+            .and_then(Option::as_ref)
+            .map(|dial| dial.room.clone());
         if let Some(room) = &crossed {
             self.model.brushed(room);
         }

@@ -20,7 +20,7 @@ use crate::model::{Model, Registered, Standing};
 use crate::network::Weather;
 use crate::peer::{Brain, CallState, Habits, Line, MeetPhone, Peer, PlainPhone};
 use crate::report::{Judged, Margins, Report};
-use crate::scenario::{Action, Scenario, Step};
+use crate::scenario::{Action, Character, Scenario, Step};
 use crate::trace::Trace;
 use crate::world::{SERVER, World, address};
 
@@ -145,8 +145,12 @@ fn config(scenario: &Scenario) -> Config {
     if let Some(most) = scenario.most_members {
         config.meetings.max_members = most;
     }
-    // Keys are the drivers' to use; here media is clear.
-    config.media.srtp = SrtpMode::Off;
+    // For who insists on it, whatever the house asks of others.
+    config.media.srtp = if scenario.srtp {
+        SrtpMode::Optional
+    } else {
+        SrtpMode::Off
+    };
     config
 }
 
@@ -158,15 +162,11 @@ impl Run {
         let house_dice = Dice::new(seed, "house");
         let mut house = House::new(SERVER, config(&scenario), scenario.latency, house_dice, start);
         let count = scenario.people.len();
-        let peers: Vec<Peer> = (0..count)
-            .map(|who| {
-                Peer::new(
-                    who,
-                    SocketAddr::new(address(who, false), 5060),
-                    dice.below(u64::MAX),
-                )
-            })
-            .collect();
+        let one = |(who, character): (usize, &Character)| {
+            let addr = SocketAddr::new(address(who, false), 5060);
+            Peer::new(who, addr, character.ppm, dice.below(u64::MAX))
+        };
+        let peers: Vec<Peer> = scenario.people.iter().enumerate().map(one).collect();
         if scenario.accounts {
             peers
                 .iter()
@@ -219,7 +219,9 @@ impl Run {
     }
 
     fn play(&mut self) {
-        for round in self.scenario.rounds.clone() {
+        let rounds = self.scenario.rounds.clone();
+        let last = rounds.len().saturating_sub(1);
+        for (number, round) in rounds.into_iter().enumerate() {
             let storm = self.scenario.storm;
             self.world.network.weather = storm;
             self.world.house.set_full(self.scenario.latency.full);
@@ -229,7 +231,8 @@ impl Run {
             self.agree(true);
             self.return_all();
             self.agree(false);
-            self.hearing();
+            let talk = self.scenario.talk.filter(|_| number == last);
+            self.hearing(talk);
             if !self.faults.is_empty() {
                 return;
             }
@@ -267,9 +270,15 @@ impl Run {
             return;
         };
         peer.starts += 1;
+        let habits = Habits {
+            offerless: character.offerless,
+            watches: true,
+            kind,
+            secure: character.secure,
+        };
         peer.brain = Some(if character.meet {
             Brain::Meet(MeetPhone::new(
-                &peer.name, password, peer.addr, server, kind, seed,
+                &peer.name, password, peer.addr, server, habits, seed,
             ))
         } else {
             let line = Line {
@@ -278,11 +287,6 @@ impl Run {
                 addr: peer.addr,
                 server,
                 start: peer.starts,
-            };
-            let habits = Habits {
-                offerless: character.offerless,
-                watches: true,
-                kind,
             };
             Brain::Plain(PlainPhone::new(line, habits, seed))
         });

@@ -14,6 +14,12 @@ use crate::peer::HoldKind;
 /// The most people of a run.
 pub const MOST_PEOPLE: usize = 50;
 
+/// The most people of a long talk: it costs 50 ticks a second for each.
+const MOST_TALKERS: usize = 6;
+
+/// The worst clock, in parts per million.
+const WORST_PPM: i32 = 500;
+
 /// What somebody does. What makes no sense at that moment (a hold without a call) is not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
@@ -82,6 +88,10 @@ pub struct Character {
     pub offerless: bool,
     /// Behind an address translator.
     pub translated: bool,
+    /// Insists on SRTP.
+    pub secure: bool,
+    /// How wrong the clock of the sound card is, in parts per million.
+    pub ppm: i32,
 }
 
 /// A seed's whole story.
@@ -97,6 +107,12 @@ pub struct Scenario {
     pub accounts: bool,
     /// A room takes no more people than this; none: as many as the server's default.
     pub most_members: Option<usize>,
+    /// Whether offers and answers may have keys (SDES); who has some is in [`Character`].
+    pub srtp: bool,
+    /// Translators give sound new ports in the middle of a talk.
+    pub sound_rebinds: bool,
+    /// In the last round everybody talks for so long before the ears are asked.
+    pub talk: Option<Duration>,
     /// What everybody speaks.
     pub codec: CodecKind,
     /// Inside the server.
@@ -113,7 +129,7 @@ impl Scenario {
     /// Draws the story of a seed.
     pub fn draw(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "scenario");
-        let people = draw_people(&mut dice);
+        let mut people = draw_people(&mut dice);
         let rooms = draw_rooms(&mut dice, people.len());
         let accounts = dice.chance(0.3);
         let codec = if dice.chance(0.02) {
@@ -129,6 +145,14 @@ impl Scenario {
         // A stream of its own: what came later leaves the older parts of a seed as they were.
         let mut limits = Dice::new(seed, "limits");
         let most_members = limits.chance(0.12).then(|| 2 + limits.index(4));
+        let srtp = limits.chance(0.3);
+        let sound_rebinds = limits.chance(0.5);
+        let talk = (people.len() <= MOST_TALKERS && limits.chance(0.06))
+            .then(|| limits.between(Duration::from_secs(30), Duration::from_secs(120)));
+        for person in &mut people {
+            person.secure = srtp && limits.chance(0.6);
+            person.ppm = draw_ppm(&mut limits);
+        }
         let rounds = (0..2 + dice.below(2))
             .map(|_| draw_round(&mut dice, people.len(), rooms.len(), strict))
             .collect();
@@ -138,6 +162,9 @@ impl Scenario {
             rooms,
             accounts,
             most_members,
+            srtp,
+            sound_rebinds,
+            talk,
             codec,
             latency,
             storm,
@@ -159,8 +186,19 @@ fn draw_people(dice: &mut Dice) -> Vec<Character> {
         meet: dice.chance(0.4),
         offerless: dice.chance(0.15),
         translated: dice.chance(0.2),
+        secure: false,
+        ppm: 0,
     };
     (0..count).map(one).collect()
+}
+
+/// A third of the clocks are as wrong as a sound card's may be.
+fn draw_ppm(dice: &mut Dice) -> i32 {
+    match dice.below(6) {
+        0 => WORST_PPM,
+        1 => -WORST_PPM,
+        _ => i32::try_from(dice.below(1_001)).unwrap_or(0) - WORST_PPM,
+    }
 }
 
 fn draw_rooms(dice: &mut Dice, people: usize) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use crate::dice::Dice;
-use crate::house::{House, TICK};
+use crate::house::House;
 use crate::network::{Network, Packet, Weather};
 use crate::peer::{Notice, Peer};
 use crate::trace::Trace;
@@ -41,8 +41,10 @@ pub struct World {
     pub complaints: Vec<String>,
     /// A hook for the simulator's own test: no BYE reaches the server.
     pub swallow_bye: bool,
-    /// The next 20 ms of sound, while media runs.
-    sound: Option<Instant>,
+    /// When each person sends the next 20 ms of sound, while media runs: by their own clock.
+    frames: Vec<Instant>,
+    /// Since when no media runs.
+    quiet_since: Instant,
     steps: (Instant, u32),
 }
 
@@ -59,7 +61,8 @@ impl World {
             notices: Vec::new(),
             complaints: Vec::new(),
             swallow_bye: false,
-            sound: None,
+            frames: Vec::new(),
+            quiet_since: start,
             steps: (start, 0),
         }
     }
@@ -83,11 +86,19 @@ impl World {
 
     /// Media runs every 20 ms from now on, or no more.
     pub fn set_media(&mut self, runs: bool) {
-        self.sound = runs.then_some(self.now);
         self.house.set_awake(runs, self.now);
+        let pause = self.now.saturating_duration_since(self.quiet_since);
         for peer in &mut self.peers {
             peer.ear.lose_track();
+            if runs {
+                peer.ear.pause(pause);
+            }
         }
+        // Nobody's packets begin when somebody else's do.
+        let phase = |who: usize| Duration::from_millis(who as u64 * 7 % 20);
+        let people = if runs { self.peers.len() } else { 0 };
+        self.frames = (0..people).map(|who| self.now + phase(who)).collect();
+        self.quiet_since = self.now;
     }
 
     /// One event; false: nothing is due before `end`, which is now.
@@ -121,7 +132,7 @@ impl World {
 
     fn due(&self) -> Option<(Instant, &'static str)> {
         let network = self.network.next().map(|at| (at, "network"));
-        let sound = self.sound.map(|at| (at, "sound"));
+        let sound = self.frames.iter().min().map(|at| (self.whole(*at), "sound"));
         let peers = self.peers.iter().filter_map(Peer::poll_timeout);
         peers
             .chain(network)
@@ -200,14 +211,22 @@ impl World {
     }
 
     fn speak(&mut self) {
-        let Some(at) = self.sound.filter(|at| *at <= self.now) else {
-            return;
-        };
-        self.sound = Some(at + TICK);
-        let packets: Vec<Packet> = self.peers.iter_mut().filter_map(Peer::speak).collect();
+        let mut packets = Vec::new();
+        for (at, peer) in self.frames.iter_mut().zip(&mut self.peers) {
+            if *at <= self.now {
+                *at += peer.ear.frame();
+                packets.extend(peer.speak());
+            }
+        }
         for packet in packets {
             self.send(packet);
         }
+    }
+
+    /// The next whole millisecond: what is due in it is done at once, for speed.
+    fn whole(&self, at: Instant) -> Instant {
+        let since = at.saturating_duration_since(self.start).as_micros();
+        self.start + Duration::from_millis(u64::try_from(since.div_ceil(1_000)).unwrap_or(u64::MAX))
     }
 
     /// Time since the beginning.

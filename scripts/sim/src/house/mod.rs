@@ -21,6 +21,7 @@ use meet_server::focus::room::{Room, RoomSetup};
 use meet_server::focus::room_io::{MediaCommand, RoomInput, RoomOutput};
 use meet_server::settings;
 use mixer::{Leg, LegConfig, LegKey, LegUpdate, Port};
+use rtp_media::srtp::SrtpChange;
 use rtp_media::units::NtpTime;
 use sip_proto::endpoint::{Counts, Endpoint, Flow, Input, Output, Transport};
 
@@ -509,10 +510,10 @@ impl House {
                 }
                 self.shard(room, RoomCommand::Close, now);
             }
-            MediaCommand::Keys { leg, .. } => {
-                self.complaints
-                    .push(format!("{room}: leg {leg} has keys, where all media is clear"));
-            }
+            MediaCommand::Keys { leg, change } => match SrtpChange::build(&change) {
+                Ok(change) => self.shard(room, RoomCommand::Rekey(LegKey(leg.0), change), now),
+                Err(error) => self.complaints.push(format!("{room}: leg {leg}: {error}")),
+            },
         }
     }
 

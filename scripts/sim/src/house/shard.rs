@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use meet_server::focus::ids::LegId;
 use mixer::{Command, LegKey, LegStats, MediaEvent, Outbox, Port};
+use rtp_media::srtp::{SrtpChange, SrtpLink};
 use rtp_media::units::NtpTime;
 
 use crate::network::Packet;
@@ -34,6 +35,8 @@ pub enum RoomCommand {
     Attach(LegKey, Ports),
     /// BYE, remove, close.
     CloseLeg(LegKey),
+    /// Other keys for a leg.
+    Rekey(LegKey, SrtpChange),
     /// For the mixer.
     Mixer(Command),
     /// Close the room.
@@ -46,6 +49,8 @@ pub struct Slot {
     room: mixer::Room,
     commands: VecDeque<RoomCommand>,
     ports: BTreeMap<LegKey, Ports>,
+    /// The protection of each leg that has keys.
+    links: BTreeMap<LegKey, SrtpLink>,
     /// Opened for a leg whose answer is not agreed on yet.
     pub waiting: BTreeMap<LegId, Ports>,
     next_tick: Instant,
@@ -60,6 +65,7 @@ pub struct Slot {
 struct Out<'a> {
     address: IpAddr,
     ports: &'a BTreeMap<LegKey, Ports>,
+    links: &'a mut BTreeMap<LegKey, SrtpLink>,
     packets: &'a mut Vec<Packet>,
 }
 
@@ -70,6 +76,15 @@ impl Out<'_> {
             Some(port) if rtcp => port,
             _ => ports.rtp,
         };
+        let mut space = [0; 1_600];
+        let packet = match self.links.get_mut(&leg) {
+            // As the shard: what cannot be protected is not sent.
+            Some(link) => link.outgoing(packet, &mut space).unwrap_or_default(),
+            None => packet,
+        };
+        if packet.is_empty() {
+            return;
+        }
         self.packets.push(Packet {
             from: SocketAddr::new(self.address, port),
             to,
@@ -100,6 +115,7 @@ impl Slot {
             room: mixer::Room::new(config),
             commands: VecDeque::new(),
             ports: BTreeMap::new(),
+            links: BTreeMap::new(),
             waiting: BTreeMap::new(),
             next_tick: now,
             freed: Vec::new(),
@@ -126,7 +142,15 @@ impl Slot {
 
     /// A datagram came to a port.
     pub fn receive(&mut self, leg: LegKey, port: Port, from: SocketAddr, bytes: &[u8], now: Instant) {
-        self.room.receive(leg, port, from, bytes, now);
+        let mut copy = bytes.to_vec();
+        let clear = match self.links.get_mut(&leg) {
+            Some(link) => link.incoming(&mut copy),
+            None => Ok(copy.as_slice()),
+        };
+        // What is not authentic never reaches the latch.
+        if let Ok(clear) = clear {
+            self.room.receive(leg, port, from, clear, now);
+        }
     }
 
     /// One tick; the events of the room.
@@ -142,6 +166,7 @@ impl Slot {
         let mut out = Out {
             address: self.address,
             ports: &self.ports,
+            links: &mut self.links,
             packets: &mut self.out,
         };
         self.room.tick(now, wall, &mut out);
@@ -165,6 +190,7 @@ impl Slot {
             RoomCommand::Attach(key, ports) => {
                 self.ports.insert(key, ports);
             }
+            RoomCommand::Rekey(key, mut change) => self.links.entry(key).or_default().change(&mut change),
             RoomCommand::Mixer(command) => drop(self.room.command(command, now)),
             RoomCommand::CloseLeg(key) => self.close_leg(key, now, wall),
             RoomCommand::Close => {
@@ -183,10 +209,12 @@ impl Slot {
         let mut out = Out {
             address: self.address,
             ports: &self.ports,
+            links: &mut self.links,
             packets: &mut self.out,
         };
         self.room.leave(key, now, wall, &mut out);
         drop(self.room.command(Command::Remove(key), now));
+        self.links.remove(&key);
         if let Some(ports) = self.ports.remove(&key) {
             self.freed.push(ports);
         }

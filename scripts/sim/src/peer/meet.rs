@@ -5,11 +5,10 @@ use std::time::Instant;
 
 use meet_client::account::Account;
 use meet_client::call::{EndReason, Output, Phone, PhoneConfig, PhoneEvent};
-use rtp_media::codec::CodecKind;
 use sip_proto::endpoint::{Counts, Flow, Input, Transport};
 use sip_proto::uri::Uri;
 
-use super::{CallState, End, Notice, Outbox, local_media, sound_plan};
+use super::{CallState, End, Habits, Notice, Outbox, local_media, sound_plan};
 
 /// `meet` without its sockets.
 pub struct MeetPhone {
@@ -31,7 +30,7 @@ impl MeetPhone {
         password: &str,
         addr: SocketAddr,
         server: SocketAddr,
-        kind: CodecKind,
+        habits: Habits,
         seed: [u8; 32],
     ) -> Self {
         let flow = Flow::udp(addr, server);
@@ -43,7 +42,7 @@ impl MeetPhone {
             answer: false,
             seed,
         });
-        phone.set_media(local_media(addr, kind));
+        phone.set_media(local_media(addr, habits.kind, habits.secure));
         Self {
             phone,
             flow,

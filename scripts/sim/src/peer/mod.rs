@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rtp_media::codec::CodecKind;
 use sip_proto::endpoint::Counts;
-use sip_proto::sdp::offer_answer::{AudioFormat, LocalMedia, NegotiatedAudio};
+use sip_proto::sdp::offer_answer::{AudioFormat, LocalMedia, NegotiatedAudio, SrtpPolicy};
 
 pub use meet::MeetPhone;
 pub use plain::{Habits, Line, PlainPhone};
@@ -164,12 +164,12 @@ const ASK: Duration = Duration::from_secs(25);
 
 impl Peer {
     /// A person without a phone.
-    pub fn new(index: usize, addr: SocketAddr, seed: u64) -> Self {
+    pub fn new(index: usize, addr: SocketAddr, ppm: i32, seed: u64) -> Self {
         Self {
             name: format!("p{index}"),
             addr,
             brain: None,
-            ear: Ear::new(index, seed),
+            ear: Ear::new(index, ppm, seed),
             starts: 0,
             complaints: Vec::new(),
             asked: None,
@@ -314,13 +314,16 @@ impl Peer {
 }
 
 /// What a phone offers.
-fn local_media(addr: SocketAddr, kind: CodecKind) -> LocalMedia {
+fn local_media(addr: SocketAddr, kind: CodecKind, secure: bool) -> LocalMedia {
     let mut local = LocalMedia::new(addr.ip(), RTP_PORT);
     local.formats = match kind {
         CodecKind::Opus => vec![AudioFormat::opus(96, Some("useinbandfec=1".to_owned()))],
         CodecKind::Pcma => vec![AudioFormat::pcma()],
         _ => vec![AudioFormat::pcmu()],
     };
+    if secure {
+        local.srtp = SrtpPolicy::Required;
+    }
     local
 }
 
@@ -339,5 +342,6 @@ fn sound_plan(audio: &NegotiatedAudio) -> Option<SoundPlan> {
         receive_type,
         sends: audio.direction.sends() && !audio.disabled,
         receives: audio.direction.receives() && !audio.disabled,
+        srtp: audio.srtp.clone(),
     })
 }

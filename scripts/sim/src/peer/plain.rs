@@ -28,6 +28,8 @@ pub struct Habits {
     pub watches: bool,
     /// What it speaks.
     pub kind: CodecKind,
+    /// Insists on SRTP.
+    pub secure: bool,
 }
 
 /// The address of a phone's account.
@@ -48,6 +50,9 @@ pub struct Line {
 /// A desk phone.
 pub struct PlainPhone {
     endpoint: Endpoint,
+    /// What its keys are made from.
+    seed: [u8; 32],
+    calls: u64,
     line: Line,
     habits: Habits,
     local: LocalMedia,
@@ -93,7 +98,9 @@ impl PlainPhone {
         };
         Self {
             endpoint: Endpoint::new(config, seed),
-            local: local_media(line.addr, habits.kind),
+            seed,
+            calls: 0,
+            local: local_media(line.addr, habits.kind, habits.secure),
             line,
             habits,
             offers: OfferAnswer::new(0),
@@ -114,7 +121,7 @@ impl PlainPhone {
 
     /// Puts the room on hold.
     pub fn hold(&mut self, kind: HoldKind, now: Instant) -> bool {
-        let mut local = local_media(self.line.addr, self.habits.kind);
+        let mut local = local_media(self.line.addr, self.habits.kind, self.habits.secure);
         let mut by_update = false;
         match kind {
             HoldKind::SendOnly => local.direction = Direction::SendOnly,
@@ -130,7 +137,7 @@ impl PlainPhone {
 
     /// Takes it off hold; without a hold a mere refresh.
     pub fn resume(&mut self, by_update: bool, now: Instant) -> bool {
-        let local = local_media(self.line.addr, self.habits.kind);
+        let local = local_media(self.line.addr, self.habits.kind, self.habits.secure);
         self.offer(local, by_update, false, now)
     }
 
@@ -201,8 +208,14 @@ impl PlainPhone {
             return false;
         };
         let mut outgoing = self.outgoing(target);
-        self.local = local_media(self.line.addr, self.habits.kind);
-        self.offers = OfferAnswer::new(u64::from(self.registration.cseq) << 20 | 1);
+        self.local = local_media(self.line.addr, self.habits.kind, self.habits.secure);
+        self.calls += 1;
+        let mut keys = self.seed;
+        // Keys of this call alone.
+        if let Some(first) = keys.first_chunk_mut() {
+            *first = self.calls.to_be_bytes();
+        }
+        self.offers = OfferAnswer::new(u64::from(self.registration.cseq) << 20 | 1).with_keys(keys);
         self.held = false;
         self.offering = None;
         if !self.habits.offerless {
