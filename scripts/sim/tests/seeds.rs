@@ -41,13 +41,13 @@ fn the_fixed_seeds_pass() {
     // What the model asks the system is not judged: it must stay the exception.
     let judged = summary.judged;
     let rare = |part: usize, all: usize, percent: usize| all > 0 && part * 100 <= all * percent;
-    assert!(rare(judged.rooms_asked, judged.rooms, 2), "{judged}");
-    assert!(rare(judged.mutes_asked, judged.mutes, 5), "{judged}");
+    assert!(rare(judged.rooms_asked, judged.rooms, 4), "{judged}");
+    assert!(rare(judged.mutes_asked, judged.mutes, 2), "{judged}");
     assert!(
-        rare(judged.registrations_unknown, judged.registrations, 10),
+        rare(judged.registrations_unknown, judged.registrations, 25),
         "{judged}"
     );
-    assert!(rare(judged.refusals_excused, judged.refusals, 20), "{judged}");
+    assert!(rare(judged.refusals_excused, judged.refusals, 5), "{judged}");
 }
 
 #[test]
