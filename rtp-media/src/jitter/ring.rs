@@ -57,9 +57,11 @@ impl Slot {
 pub(super) struct Ring {
     slots: Box<[Option<Slot>]>,
     bytes: Box<[u8]>,
-    /// Where the next payload goes.
+    /// Where the next payload goes. What was stored since the store began anew lies before it.
     next: usize,
     count: usize,
+    /// Of them, those from before the store began anew while something waited: only they can be overwritten.
+    older: usize,
     highest: SeqExt,
 }
 
@@ -70,6 +72,7 @@ impl Ring {
             bytes: vec![0; JITTER_BYTES].into_boxed_slice(),
             next: 0,
             count: 0,
+            older: 0,
             highest: SeqExt(0),
         }
     }
@@ -81,9 +84,14 @@ impl Ring {
     pub fn clear(&mut self) {
         self.slots.fill(None);
         self.count = 0;
+        self.older = 0;
     }
 
     pub fn get(&self, seq: SeqExt) -> Option<&Slot> {
+        if self.count == 0 {
+            // As a rule on a clean network, where the slot is not in the processor's cache.
+            return None;
+        }
         self.slots
             .get(index(seq))?
             .as_ref()
@@ -93,41 +101,53 @@ impl Ring {
     /// Stores a frame; whoever had its place, or its bytes, is gone. The caller keeps all frames within
     /// [`JITTER_SLOTS`] numbers and the payload within [`MAX_PAYLOAD`](crate::limits::MAX_PAYLOAD).
     pub fn put(&mut self, mut slot: Slot, payload: &[u8]) {
-        if self.count == 0 || self.next + payload.len() > self.bytes.len() {
+        if self.count == 0 {
             self.next = 0;
+            self.older = 0;
+        } else if self.next + payload.len() > self.bytes.len() {
+            self.next = 0;
+            self.older = self.count;
         }
         slot.start = self.next;
         let end = slot.start + payload.len();
-        if self.count > 0 {
+        if self.older > 0 {
             self.clear_bytes(slot.start, end);
         }
-        let (Some(place), Some(room)) = (
-            self.slots.get_mut(index(slot.seq)),
-            self.bytes.get_mut(slot.start..end),
-        ) else {
+        let Some(room) = self.bytes.get_mut(slot.start..end) else {
             return;
         };
         room.copy_from_slice(payload);
+        if self.count > 0
+            && let Some(replaced) = self.slots.get_mut(index(slot.seq)).and_then(Option::take)
+        {
+            self.gone(&replaced);
+        }
         self.next = end;
         self.highest = if self.count == 0 {
             slot.seq
         } else {
             self.highest.max(slot.seq)
         };
-        self.count += usize::from(place.is_none());
-        *place = Some(slot);
+        self.count += 1;
+        if let Some(place) = self.slots.get_mut(index(slot.seq)) {
+            *place = Some(slot);
+        }
+    }
+
+    /// A frame waits no longer.
+    fn gone(&mut self, slot: &Slot) {
+        self.count -= 1;
+        self.older -= usize::from(self.older > 0 && slot.start >= self.next);
     }
 
     /// Drops the frames whose bytes lie between `start` and `end`: only a stream far above any audio codec's rate
     /// fills the store within the time that a frame may wait.
     fn clear_bytes(&mut self, start: usize, end: usize) {
-        for place in &mut self.slots {
-            if place
-                .as_ref()
-                .is_some_and(|slot| slot.start < end && start < slot.start + slot.length)
-            {
-                *place = None;
-                self.count -= 1;
+        for at in 0..JITTER_SLOTS {
+            let place = self.slots.get_mut(at);
+            let hit = |slot: &mut Slot| slot.start < end && start < slot.start + slot.length;
+            if let Some(dropped) = place.and_then(|place| place.take_if(hit)) {
+                self.gone(&dropped);
             }
         }
     }
@@ -138,8 +158,9 @@ impl Ring {
         if place.as_ref()?.seq != seq {
             return None;
         }
-        self.count -= 1;
-        place.take()
+        let slot = place.take()?;
+        self.gone(&slot);
+        Some(slot)
     }
 
     pub fn payload(&self, slot: &Slot) -> &[u8] {
@@ -248,5 +269,29 @@ mod tests {
         }
         assert!(ring.get(SeqExt(40)).is_none());
         assert_eq!(ring.last().map(|slot| slot.seq), Some(SeqExt(19)));
+    }
+
+    #[test]
+    fn only_what_is_left_of_an_earlier_lap_is_looked_for() {
+        let mut ring = Ring::new();
+        // Something always waits, so that the store never begins anew by itself: many laps.
+        for seq in 0..5_000_u64 {
+            put(&mut ring, seq, 700);
+            assert!(intact(&ring, seq, 700));
+            if seq >= 3 {
+                assert!(intact(&ring, seq - 3, 700), "{seq}");
+                assert!(ring.take(SeqExt(seq - 3)).is_some());
+            }
+            let earlier = ring.slots.iter().flatten();
+            let earlier = earlier.filter(|slot| slot.start >= ring.next).count();
+            assert_eq!(ring.older, earlier, "{seq}");
+            assert_eq!(ring.count(), ring.slots.iter().flatten().count());
+        }
+        // A place that another number takes is counted once.
+        let mut ring = Ring::new();
+        for seq in [1, 2, 1 + JITTER_SLOTS as u64] {
+            put(&mut ring, seq, 100);
+        }
+        assert_eq!(ring.count(), 2);
     }
 }
