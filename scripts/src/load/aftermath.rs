@@ -15,8 +15,26 @@ use crate::server::Server;
 const BOUND: u64 = 64 * 1024 * 1024;
 /// What a second flood may need beyond the first, in bytes: pages that were not touched before.
 const AGAIN: u64 = 8 * 1024 * 1024;
-/// Transactions end 32 s after the last message, sessions that nobody acknowledged as well; twice that is a leak.
-const PATIENCE: Duration = Duration::from_secs(70);
+/// Transactions end 32 s after the last message, sessions that nobody acknowledged as well, and the rooms that these
+/// made 30 s later; what is held after so long is a leak.
+const PATIENCE: Duration = Duration::from_secs(110);
+
+/// What a server holds beyond its meeting.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Left {
+    /// Transactions.
+    pub transactions: f64,
+    /// Sessions.
+    pub sessions: f64,
+    /// Rooms.
+    pub rooms: f64,
+}
+
+impl Left {
+    fn is_nothing(&self) -> bool {
+        self.transactions <= 0.0 && self.sessions <= 0.0 && self.rooms <= 0.0
+    }
+}
 
 /// Memory over the whole story, in bytes, and what was held at its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -31,8 +49,8 @@ pub struct Aftermath {
     pub took: Duration,
     /// The most under the second flood.
     pub again: u64,
-    /// Transactions left, and sessions beyond those of the meeting.
-    pub left: (f64, f64),
+    /// What was still held then.
+    pub left: Left,
 }
 
 impl Aftermath {
@@ -44,11 +62,12 @@ impl Aftermath {
             let grown = mib(self.peak - self.before);
             faults.push(format!("memory grew by {grown:.1} MiB under attack"));
         }
-        if self.left.0 > 0.0 || self.left.1 > 0.0 {
+        if !self.left.is_nothing() {
             faults.push(format!(
-                "{} transactions and {} sessions are still held after {:.0} s",
-                self.left.0,
-                self.left.1,
+                "{} transactions, {} sessions and {} rooms are still held after {:.0} s",
+                self.left.transactions,
+                self.left.sessions,
+                self.left.rooms,
                 self.took.as_secs_f64()
             ));
         }
@@ -84,19 +103,22 @@ impl Aftermath {
     }
 }
 
-/// Waits until no transaction is left and no session but `sessions`; gives what is left at the end, and how long it
-/// took.
-pub fn wait_until_settled(server: &Server, sessions: usize) -> Result<((f64, f64), Duration), LoadError> {
+/// Waits until no transaction is left, no session but `sessions` and no room but theirs; gives what is left at the end,
+/// and how long it took.
+pub fn wait_until_settled(server: &Server, sessions: usize) -> Result<(Left, Duration), LoadError> {
     let start = Instant::now();
     loop {
         let value = |name| {
             let value = server.metric(name);
             value.map_err(|error| LoadError::Setup(error.to_string()))
         };
-        let held = value("meet_sip_transactions")?;
-        let beyond = value("meet_sip_sessions")? - sessions as f64;
-        if held <= 0.0 && beyond <= 0.0 || start.elapsed() > PATIENCE {
-            return Ok(((held, beyond.max(0.0)), start.elapsed()));
+        let left = Left {
+            transactions: value("meet_sip_transactions")?,
+            sessions: value("meet_sip_sessions")? - sessions as f64,
+            rooms: value("meet_rooms")? - 1.0,
+        };
+        if left.is_nothing() || start.elapsed() > PATIENCE {
+            return Ok((left, start.elapsed()));
         }
         std::thread::sleep(Duration::from_millis(500));
     }
@@ -115,7 +137,7 @@ mod tests {
             settled: 58 * MIB,
             took: Duration::from_secs(33),
             again: 62 * MIB,
-            left: (0.0, 0.0),
+            left: Left::default(),
         }
     }
 
@@ -138,11 +160,17 @@ mod tests {
                 ..good()
             },
             Aftermath {
-                left: (1.0, 0.0),
+                left: Left {
+                    transactions: 1.0,
+                    ..Left::default()
+                },
                 ..good()
             },
             Aftermath {
-                left: (0.0, 2.0),
+                left: Left {
+                    rooms: 2.0,
+                    ..Left::default()
+                },
                 ..good()
             },
         ];
