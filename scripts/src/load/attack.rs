@@ -128,14 +128,19 @@ pub fn run(server: &Server, plan: Plan) -> Result<Outcome, LoadError> {
     let there = server.get("/api/v1/meetings/attacked/participants");
     let people = there.map_err(|error| LoadError::Setup(error.to_string()))?;
     let answered = caller.ask(&first, 9_000)?.is_some();
-    // The members talk on: a leg that falls silent would be asked whether it lives.
-    let ears = Ears::start(talkers(&sockets)?)?;
-    let (left, took) = aftermath::wait_until_settled(server, plan.members)?;
-    ears.stop();
-    let settled = ProcessCost::read(pid).resident;
-    let flood = Flood::start(server.sip, plan.rate)?;
-    let again = phase(&mut caller, &first, talkers(&sockets)?, pid, quiet)?;
-    flood.stop();
+    let (mut settled, mut again) = (None, Vec::new());
+    for _ in 0..aftermath::WAVES {
+        // The members talk on: a leg that falls silent would be asked whether it lives.
+        let ears = Ears::start(talkers(&sockets)?)?;
+        let (left, took) = aftermath::wait_until_settled(server, plan.members)?;
+        ears.stop();
+        settled.get_or_insert((ProcessCost::read(pid).resident, left, took));
+        let flood = Flood::start(server.sip, plan.rate)?;
+        let wave = phase(&mut caller, &first, talkers(&sockets)?, pid, quiet)?;
+        again.push(wave.resident);
+        flood.stop();
+    }
+    let (settled, left, took) = settled.unwrap_or_default();
     let counters = counters(server)?;
     for (_, call, _) in &sockets {
         caller.leave(call)?;
@@ -145,7 +150,7 @@ pub fn run(server: &Server, plan: Plan) -> Result<Outcome, LoadError> {
         peak: attack.resident,
         settled,
         took,
-        again: again.resident,
+        again,
         left,
     };
     Ok(Outcome {
