@@ -72,8 +72,9 @@ fn packet_in(criterion: &mut Criterion) {
         });
     });
     let stats = jitter.stats();
+    // A filter may have left this bench out.
     assert!(
-        stats.lost == 0 && stats.played > 0,
+        step == 0 || stats.lost == 0 && stats.played > 0,
         "the bench measured the wrong path: {stats:?}"
     );
 }
