@@ -5,7 +5,7 @@ use sip_proto::headers::{Refresher, SessionExpires};
 use sip_proto::message::{HeaderName, Method, Response};
 
 use crate::pair::{Pair, Side, sdp};
-use crate::solo::{OFFER, Solo, request};
+use crate::solo::{OFFER, Solo, request, tag_of};
 
 fn asking(seconds: u32) -> EndpointConfig {
     EndpointConfig {
@@ -277,6 +277,52 @@ fn a_422_to_a_refresh_lengthens_it() {
     solo.run(1000);
     let refresh = solo.request();
     solo.answer(&refresh, "200 OK", "", "Session-Expires: 400;refresher=uac\n");
+    solo.endpoint.bye(session, None, solo.now).unwrap();
+    solo.drain();
+    let bye = solo.request();
+    solo.answer(&bye, "200 OK", "", "");
+    solo.finish();
+}
+
+/// RFC 3261 §14.2: an offer of ours that the ACK does not answer changes nothing, so no refresh repeats it either.
+#[test]
+fn a_refresh_repeats_our_offer_only_once_it_was_answered() {
+    const EXPIRES: &str = "Session-Expires: 90\n";
+    let mut solo = Solo::new();
+    let (session, ok) = accepted(&mut solo, EXPIRES);
+    let tag = tag_of(&ok);
+    let cases = [("", "answer", false), (OFFER, "our offer", true)];
+    for (cseq, (ack, repeated, answered)) in (2..).zip(cases) {
+        solo.receive(&request("INVITE", cseq, &format!("re{cseq}"), &tag, EXPIRES));
+        solo.expect_status(100);
+        solo.endpoint.answer(session, sdp("our offer"), solo.now).unwrap();
+        solo.drain();
+        assert_eq!(solo.expect_status(200).body, sdp("our offer").bytes);
+        solo.receive(&request("ACK", cseq, &format!("ack{cseq}"), &tag, ack));
+        solo.run(45_000);
+        let refresh = solo.request();
+        assert_eq!(refresh.method, Method::Invite);
+        assert_eq!(refresh.body, sdp(repeated).bytes, "answered: {answered}");
+        let lines = format!("Contact: <sip:carol@192.0.2.9:5070>\n{EXPIRES}{OFFER}");
+        solo.answer(&refresh, "200 OK", "", &lines);
+        assert_eq!(solo.request().method, Method::Ack);
+        let told = solo.events.drain(..).map(|event| match event {
+            Event::Session { event, .. } => event,
+            other => panic!("{other:?}"),
+        });
+        let told: Vec<_> = told.collect();
+        assert!(
+            matches!(
+                told.as_slice(),
+                [
+                    SessionEvent::ReOffer { .. },
+                    SessionEvent::ReOfferAcked { .. },
+                    SessionEvent::Refreshed { .. }
+                ]
+            ),
+            "{told:?}"
+        );
+    }
     solo.endpoint.bye(session, None, solo.now).unwrap();
     solo.drain();
     let bye = solo.request();

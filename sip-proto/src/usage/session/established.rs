@@ -58,6 +58,8 @@ pub(super) struct Unacked {
     pub(super) initial: bool,
     /// It carries our offer, so that the ACK brings the answer.
     pub(super) offer_is_ours: bool,
+    /// That offer, in a 2xx to a re-INVITE: our description from the answer on.
+    pub(super) offer: Option<Body>,
 }
 
 impl Unacked {
@@ -74,6 +76,7 @@ impl Unacked {
             until: now + timers.transaction(),
             initial: false,
             offer_is_ours: false,
+            offer: None,
         }
     }
 }
@@ -134,6 +137,9 @@ impl Session {
         let unacked = established.unacked.remove(index);
         if matches!(self.phase, Phase::Ending(..)) {
             return self.send_bye(stack, now);
+        }
+        if let (Some(offer), false) = (unacked.offer, ack.body.is_empty()) {
+            self.described = Some(offer);
         }
         let content_type = ack.headers.get(&HeaderName::ContentType).map(str::to_owned);
         if unacked.initial {

@@ -58,7 +58,8 @@ pub(crate) struct Session {
     exchange: Exchange,
     /// An offer of ours that waits for the dialog to be free.
     queued: Option<Offer>,
-    /// Our last description, for a refresh of the session by re-INVITE.
+    /// Our last description of a finished exchange, for a refresh of the session by re-INVITE: an offer that the peer
+    /// refused, or left without an answer, is none (RFC 3261 §14.2).
     described: Option<Body>,
     phase: Phase,
 }

@@ -217,7 +217,9 @@ impl Session {
         let Exchange::Sent { offer, .. } = std::mem::replace(&mut self.exchange, Exchange::Idle) else {
             return;
         };
-        self.described = Some(offer.body);
+        if !response.body.is_empty() {
+            self.described = Some(offer.body);
+        }
         let method = response.headers.cseq_method().ok();
         if let Phase::Established(established) = &mut self.phase
             && method == Some(Method::Invite)

@@ -54,10 +54,17 @@ impl Session {
         put_body(&mut response.headers, &mut response.body, Some(body.clone()));
         stack.respond(tx, &response, now);
         self.exchange = Exchange::Idle;
-        self.described = Some(body);
+        // An offer of ours holds only once the ACK answers it.
+        let unanswered = if offerless {
+            Some(body)
+        } else {
+            self.described = Some(body);
+            None
+        };
         if let (Phase::Established(established), Method::Invite) = (&mut self.phase, &request.method) {
             let mut unacked = Unacked::new(tx, &response, stack, now);
             unacked.offer_is_ours = offerless;
+            unacked.offer = unanswered;
             established.unacked.push(unacked);
         }
         self.proceed(stack, now);
