@@ -38,7 +38,7 @@ impl Endpoint {
     fn on_failed(&mut self, id: ClientId, owner: ClientUse, by: TerminatedBy, now: Instant) {
         match owner.purpose {
             Purpose::Invite(id) => {
-                self.with_session(id, |session, stack| session.on_invite_failed(stack));
+                self.with_session(id, |session, stack| session.on_invite_failed(stack, now));
             }
             Purpose::Offer(session) => {
                 self.with_session(session, |session, stack| {

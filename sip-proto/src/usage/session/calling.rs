@@ -182,8 +182,9 @@ impl Session {
     }
 
     /// Nobody answered the INVITE.
-    pub(crate) fn on_invite_failed(&mut self, stack: &mut Stack) {
+    pub(crate) fn on_invite_failed(&mut self, stack: &mut Stack, now: Instant) {
         if matches!(self.phase, Phase::Calling(_)) {
+            self.drop_pending_offer(stack, now);
             self.finish(stack);
             stack.emit_session(self.id, SessionEvent::Failed { response: None });
         }
@@ -200,7 +201,7 @@ impl Session {
         };
         if *until <= now {
             stack.layer.abandon(*tx);
-            self.on_invite_failed(stack);
+            self.on_invite_failed(stack, now);
         }
     }
 
@@ -313,7 +314,7 @@ impl Session {
                 .copy_from(&delivered.request.headers, &name);
         }
         if cancelled {
-            self.exchange = Exchange::Idle;
+            self.drop_pending_offer(stack, now);
             // §9.1, §15: the 200 crossed the CANCEL.
             established.acknowledge(cseq, None, stack);
             self.phase = Phase::Ending(established, Ending::Due(None));
