@@ -15,6 +15,7 @@
 mod calls;
 mod cancel;
 mod digest;
+mod early_ends;
 mod forks;
 mod hygiene;
 mod offers;

@@ -261,9 +261,12 @@ impl<C: Copy, S: Copy> Layer<C, S> {
 
     /// Keeps how far the CSeq numbers of an early dialog of this INVITE came, for a 2xx that makes it last after all.
     pub(crate) fn leave_branch(&mut self, id: ClientId, tag: String, cseq: u32) {
-        if let Some(tx) = self.clients.get_mut(&id)
-            && tx.left.len() < MAX_EARLY_DIALOGS
-        {
+        let Some(tx) = self.clients.get_mut(&id) else {
+            return;
+        };
+        if let Some((_, last)) = tx.left.iter_mut().find(|(known, _)| *known == tag) {
+            *last = cseq.max(*last);
+        } else if tx.left.len() < MAX_EARLY_DIALOGS {
             tx.left.push((tag, cseq));
         }
     }

@@ -46,6 +46,22 @@ impl Calling {
         }
     }
 
+    /// The dialog that a response makes. One of the same branch may have been before and ended by the peer's BYE: its
+    /// numbers go on (§12.2.1.1).
+    fn branch(
+        &self,
+        delivered: &Delivered<ClientUse>,
+        response: &Response,
+        flow: Flow,
+        stack: &Stack,
+    ) -> Option<Dialog> {
+        let mut dialog = Dialog::of_client(&delivered.request, response, self.contact.clone(), flow).ok()?;
+        if let Some(last) = stack.layer.branch_cseq(delivered.id, &dialog.id().remote_tag) {
+            dialog.go_on_after(last);
+        }
+        Some(dialog)
+    }
+
     /// Whether the caller wants no more of it.
     pub(super) fn is_cancelled(&self) -> bool {
         self.cancel != Cancel::No
@@ -208,8 +224,10 @@ impl Session {
     /// The caller hung up on an early dialog by BYE, which only callers may; be kind, but end the call.
     pub(super) fn early_bye(&mut self, request: &Request, stack: &mut Stack, now: Instant) {
         if let (Phase::Calling(calling), Some(id)) = (&mut self.phase, DialogId::of_request(request)) {
-            calling.early.retain(|early| *early.dialog.id() != id);
-            stack.dialogs.remove(&id);
+            calling.leave_one(&id, stack);
+            if calling.offering.as_ref() == Some(&id.remote_tag) {
+                self.settle_branch("", stack, now);
+            }
         }
         // The INVITE is still open and must get its final response.
         let _ = self.cancel(stack, now);
@@ -260,8 +278,8 @@ impl Session {
             return;
         }
         let room = calling.early.len() < MAX_EARLY_DIALOGS;
-        let dialog = Dialog::of_client(&delivered.request, response, calling.contact.clone(), flow);
-        if let (true, Ok(dialog)) = (room, dialog) {
+        let dialog = calling.branch(delivered, response, flow, stack);
+        if let (true, Some(dialog)) = (room, dialog) {
             stack
                 .dialogs
                 .insert(dialog_id, crate::endpoint::stack::Usage::Session(id));
@@ -293,7 +311,7 @@ impl Session {
                 early.dialog.confirm(&response, flow);
                 Some(early.dialog)
             }
-            None => Dialog::of_client(&delivered.request, &response, calling.contact.clone(), flow).ok(),
+            None => calling.branch(delivered, &response, flow, stack),
         };
         // The other early dialogs end here; a second 2xx is a fork's (§13.2.2.4).
         self.finish(stack);

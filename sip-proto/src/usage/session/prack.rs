@@ -39,17 +39,28 @@ impl Early {
             due: None,
         }
     }
+
+    fn leave(self, invite: ClientId, stack: &mut Stack) {
+        let id = self.dialog.id();
+        stack.dialogs.remove(id);
+        stack
+            .layer
+            .leave_branch(invite, id.remote_tag.clone(), self.dialog.last_cseq());
+    }
 }
 
 impl Calling {
     /// Leaves all early dialogs. The INVITE remembers their numbers while a 2xx may come from one of them.
     pub(super) fn leave(mut self, stack: &mut Stack) {
         for early in self.early.drain(..) {
-            let id = early.dialog.id();
-            stack.dialogs.remove(id);
-            stack
-                .layer
-                .leave_branch(self.tx, id.remote_tag.clone(), early.dialog.last_cseq());
+            early.leave(self.tx, stack);
+        }
+    }
+
+    /// Leaves the early dialog that the peer ended.
+    pub(super) fn leave_one(&mut self, id: &DialogId, stack: &mut Stack) {
+        if let Some(index) = self.early.iter().position(|early| early.dialog.id() == id) {
+            self.early.remove(index).leave(self.tx, stack);
         }
     }
 
