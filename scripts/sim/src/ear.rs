@@ -174,8 +174,12 @@ impl Ear {
 
     /// The next 20 ms, if they are to be sent.
     pub fn speak(&mut self) -> Option<(SocketAddr, Vec<u8>)> {
-        let plan = self.plan.as_ref().filter(|_| self.sending)?;
-        let to = plan.to.filter(|_| plan.sends)?;
+        let plan = self.plan.as_ref()?;
+        let Some(to) = plan.to.filter(|_| plan.sends && self.sending) else {
+            // On hold the clock goes on.
+            self.pause(Duration::from_millis(20));
+            return None;
+        };
         let encoder = self.encoder.as_mut()?;
         let rate = plan.kind.sample_rate().hertz();
         let samples = rate / 50;
@@ -315,6 +319,31 @@ pub fn amplitude(samples: &[f32], rate: u32, hertz: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_hold_does_not_stop_the_clock() {
+        let plan = |sends| SoundPlan {
+            to: Some("10.0.0.1:4000".parse().unwrap()),
+            kind: CodecKind::Pcmu,
+            send_type: 0,
+            receive_type: 0,
+            sends,
+            receives: true,
+            srtp: None,
+        };
+        let mut ear = Ear::new(0, 0, 7);
+        ear.set_plan(Some(plan(true)));
+        let (_, bytes) = ear.speak().unwrap();
+        let packet = RtpPacket::parse(&bytes).unwrap();
+        let (first, begin) = (packet.sequence(), packet.timestamp().0);
+        ear.set_plan(Some(plan(false)));
+        assert_eq!(ear.speak(), None);
+        ear.set_plan(Some(plan(true)));
+        let (_, bytes) = ear.speak().unwrap();
+        let packet = RtpPacket::parse(&bytes).unwrap();
+        assert_eq!(packet.sequence().wrapping_sub(first), 1);
+        assert_eq!(packet.timestamp().0.wrapping_sub(begin), 2 * 160);
+    }
 
     #[test]
     fn neighbours_are_told_apart() {
