@@ -83,7 +83,9 @@ impl Run {
         let right = match status {
             Some(487) => dial.given_up,
             Some(410) => standings.contains(&ENDED),
-            Some(486) => (dial.factory && standings.contains(&LIVING)) || self.may_be_full(dial),
+            Some(486) => {
+                (dial.factory && standings.contains(&LIVING)) || dial.full || self.may_be_full(&dial.room)
+            }
             // Given up before the challenge came: it is not taken up.
             Some(401) => self.scenario.accounts && dial.given_up,
             Some(404) => self.scenario.accounts && !dial.factory && standings.contains(&FREE),
@@ -106,18 +108,14 @@ impl Run {
     }
 
     /// Whether the room has as many people as it may, or may still have them.
-    fn may_be_full(&self, dial: &Dial) -> bool {
+    pub(crate) fn may_be_full(&self, room: &str) -> bool {
         let Some(most) = self.scenario.most_members else {
             return false;
         };
         let now = self.world.now;
-        let lingers = self.lingering.get(&dial.room).is_some_and(|until| *until > now);
-        let calls = self
-            .dials
-            .iter()
-            .flatten()
-            .filter(|other| other.room == dial.room);
-        let people = self.model.members(&dial.room).len() + calls.count() + self.leaving.len();
+        let lingers = self.lingering.get(room).is_some_and(|until| *until > now);
+        let calls = self.dials.iter().flatten().filter(|other| other.room == room);
+        let people = self.model.members(room).len() + calls.count() + self.leaving.len();
         lingers || people >= most
     }
 

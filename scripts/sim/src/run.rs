@@ -72,6 +72,8 @@ pub(crate) struct Dial {
     /// What the name may have stood for meanwhile.
     pub(crate) standings: BTreeSet<u8>,
     pub(crate) given_up: bool,
+    /// The room may have been full when the call was made.
+    pub(crate) full: bool,
 }
 
 /// A run under way.
@@ -441,6 +443,7 @@ impl Run {
                 factory,
                 standings,
                 given_up: false,
+                full: self.may_be_full(room),
             };
             if let Some(place) = self.dials.get_mut(who) {
                 *place = Some(dial);
