@@ -113,6 +113,12 @@ impl Probe {
         lock(&self.state).sequence_gaps
     }
 
+    /// Datagrams that the system threw away because this busy machine did not read them in time, as `/proc/net/udp` has
+    /// them for the probe's port: each of them is a gap that nobody sent.
+    pub fn dropped_by_system(&self) -> u64 {
+        dropped_at(self.address)
+    }
+
     /// All addresses that RTP came from.
     pub fn sources(&self) -> Vec<SocketAddr> {
         lock(&self.state).sources.clone()
@@ -147,6 +153,18 @@ impl Drop for Probe {
             let _ = thread.join();
         }
     }
+}
+
+/// The last column of the socket's row; IPv4 only.
+fn dropped_at(address: SocketAddr) -> u64 {
+    let IpAddr::V4(ip) = address.ip() else { return 0 };
+    let table = std::fs::read_to_string("/proc/net/udp").unwrap_or_default();
+    let local = format!("{:08X}:{:04X}", u32::from_ne_bytes(ip.octets()), address.port());
+    let row = table
+        .lines()
+        .find(|row| row.split_whitespace().nth(1) == Some(local.as_str()));
+    row.and_then(|row| row.split_whitespace().last()?.parse().ok())
+        .unwrap_or(0)
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -318,5 +336,17 @@ mod tests {
         assert!(heard.amplitude(900.0) > 0.2 && heard.amplitude(500.0) < 0.01);
         assert!(b.heard().amplitude(500.0) > 0.2);
         assert_eq!(a.sources(), [b.address]);
+    }
+
+    #[test]
+    fn what_the_system_throws_away_is_counted() {
+        let deaf = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = deaf.local_addr().unwrap();
+        assert_eq!(dropped_at(address), 0);
+        let sender = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        for _ in 0..10_000 {
+            sender.send_to(&[0; 1_400], address).unwrap();
+        }
+        assert!(dropped_at(address) > 0, "14 MB fit into its buffer");
     }
 }

@@ -62,3 +62,13 @@ pub fn wait_hears(who: &str, tones: &[u32], present: &[u32], heard: impl Fn() ->
         panic!("{who}: only {} s were recorded", heard().seconds());
     }
 }
+
+/// Asserts that the stream to the phone had no gap but where the system threw datagrams away on their way.
+#[allow(dead_code, reason = "not every test with foreign phones has a probe")]
+pub fn assert_unbroken(phone: &Probe, what: &str) {
+    let (gaps, dropped) = (phone.sequence_gaps(), phone.dropped_by_system());
+    assert!(
+        gaps <= dropped,
+        "{what}: {gaps} gaps, {dropped} datagrams dropped"
+    );
+}
