@@ -6,16 +6,16 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::time::Instant;
 
+use sip_proto::conference_info;
 use sip_proto::endpoint::{
     self, ClientTx, Endpoint, EndpointConfig, Event, Flow, Input, Outgoing, ServerTx, SubscriptionEvent,
     SubscriptionId,
 };
 use sip_proto::headers::{Event as EventPackage, NameAddr};
 use sip_proto::ids::IdSource;
-use sip_proto::message::{HeaderName, Headers, Message, Method, Request, Response, StatusCode};
+use sip_proto::message::{HeaderName, Headers, Method, Request, Response, StatusCode};
 use sip_proto::sdp::offer_answer::LocalMedia;
 use sip_proto::uri::{Host, Uri};
-use sip_proto::{conference_info, message};
 
 use super::event::{CallError, Output, PhoneEvent};
 use super::roster::Roster;
@@ -52,7 +52,6 @@ pub struct Phone {
     registration: Option<Registering>,
     query: Option<ClientTx>,
     pub(super) watch: Option<Watch>,
-    farewells: u32,
 }
 
 /// A registration and its request under way.
@@ -118,7 +117,6 @@ impl Phone {
             registration: None,
             query: None,
             watch: None,
-            farewells: 0,
         }
     }
 
@@ -166,11 +164,6 @@ impl Phone {
 
     /// Takes what the driver reports.
     pub fn handle_input(&mut self, input: Input<'_>, now: Instant) {
-        if self.farewells > 0
-            && let Input::Datagram { bytes, .. } | Input::Stream { bytes, .. } = input
-        {
-            self.count_farewell(bytes);
-        }
         if let Input::Opened { flow } = input {
             self.flow = flow;
         }
@@ -226,13 +219,15 @@ impl Phone {
         self.call.is_some()
     }
 
-    /// Whether nothing is left to wait for on the way out: no call, no farewell unanswered.
+    /// Whether nothing is left to wait for on the way out: no call, no farewell unanswered or still to be sent. The
+    /// endpoint keeps a session that ends until its BYE is answered or given up, and that BYE may have to wait for the
+    /// ACK of our 200 (RFC 3261 §15).
     pub fn is_quiet(&self) -> bool {
         let registered = self
             .registration
             .as_ref()
             .is_some_and(|registering| registering.machine.is_busy());
-        self.call.is_none() && self.farewells == 0 && !registered
+        self.call.is_none() && self.endpoint.counts().sessions == 0 && !registered
     }
 
     /// What the endpoint holds; all zero when nothing is going on and nothing is left over.
@@ -305,23 +300,6 @@ impl Phone {
         }
     }
 
-    /// A BYE, CANCEL or un-REGISTER is on its way, and somebody may wait for its answer.
-    pub(super) fn expect_farewell(&mut self) {
-        self.farewells += 1;
-    }
-
-    /// The endpoint tells no answer to a BYE; on the way out it is worth looking for it.
-    fn count_farewell(&mut self, bytes: &[u8]) {
-        let Ok(Message::Response(response)) = message::parse(bytes) else {
-            return;
-        };
-        let farewell = matches!(response.headers.cseq_method(), Ok(Method::Bye));
-        let challenge = matches!(response.status.code(), 401 | 407);
-        if farewell && response.status.is_final() && !challenge {
-            self.farewells = self.farewells.saturating_sub(1);
-        }
-    }
-
     /// Takes everything out of the endpoint.
     pub(super) fn drain(&mut self, now: Instant) {
         while let Some(output) = self.endpoint.poll_output() {
@@ -334,11 +312,6 @@ impl Phone {
             }
         }
         self.settle_hold();
-        // A farewell that nobody answers is given up with its transaction; over a stream its answer may have come in
-        // pieces.
-        if self.farewells > 0 && self.endpoint.counts().client_transactions == 0 {
-            self.farewells = 0;
-        }
     }
 
     fn on_event(&mut self, event: Event, now: Instant) {

@@ -165,7 +165,6 @@ impl Phone {
                 self.end(EndReason::Local, now);
             }
             State::Answering | State::Up => {
-                self.expect_farewell();
                 log_misuse("bye", self.endpoint.bye(session, None, now));
             }
         }
@@ -615,7 +614,6 @@ impl Phone {
             return;
         };
         self.end(EndReason::NoMedia { why: why.to_owned() }, now);
-        self.expect_farewell();
         log_misuse(
             "bye",
             self.endpoint

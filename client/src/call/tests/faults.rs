@@ -56,6 +56,76 @@ fn a_farewell_that_nobody_answers_is_given_up() {
     assert_eq!(pair.phone.counts(), endpoint::Counts::default());
 }
 
+/// A call without an offer that the phone takes: the ACK of its 200 is the server's to send.
+fn taken_without_ack(pair: &mut Pair) -> SessionId {
+    let outgoing = endpoint::Outgoing {
+        target: uri("sip:ada@192.0.2.1"),
+        from: "<sip:bob@192.0.2.7>".parse().unwrap(),
+        to: "<sip:ada@192.0.2.1>".parse().unwrap(),
+        contact: None,
+        flow: Flow::udp(SERVER.parse().unwrap(), PHONE.parse().unwrap()),
+        route: Vec::new(),
+        headers: Headers::new(),
+        body: None,
+    };
+    let session = pair.server.invite(outgoing, pair.now).unwrap();
+    pair.settle();
+    pair.phone.pick_up(pair.now).unwrap();
+    pair.settle();
+    session
+}
+
+fn byes(pair: &Pair) -> usize {
+    let sent = pair.wire.iter();
+    sent.filter(|message| message.starts_with("BYE ")).count()
+}
+
+/// RFC 3261 §15: the called side sends no BYE before it has the ACK of its 2xx, or waited for it in vain.
+#[test]
+fn a_bye_that_waits_for_the_ack_is_a_farewell_to_wait_for() {
+    let mut pair = Pair::guest();
+    let session = taken_without_ack(&mut pair);
+    pair.phone.hang_up(pair.now);
+    pair.pass(Duration::from_secs(1));
+    assert_eq!(pair.ended(), Some(&EndReason::Local));
+    assert_eq!(byes(&pair), 0, "there is no ACK yet");
+    assert!(!pair.phone.is_quiet(), "the BYE is still to be sent");
+    let answered = pair.served.iter().find_map(|event| match event {
+        Event::Session {
+            event: SessionEvent::Answered { response },
+            ..
+        } => Some(response.clone()),
+        _ => None,
+    });
+    let mut negotiation = OfferAnswer::new(1 << 40);
+    let offer = sdp::parse(&answered.expect("a 200").body).unwrap();
+    negotiation.receive_offer(offer).unwrap();
+    let (answer, _) = negotiation.create_answer(&server_media()).unwrap();
+    let body = Body::sdp(answer.to_string());
+    pair.server.ack_with_answer(session, body, pair.now).unwrap();
+    pair.settle();
+    assert_eq!(byes(&pair), 1);
+    assert!(pair.phone.is_quiet(), "the BYE was answered");
+}
+
+#[test]
+fn a_bye_whose_ack_never_comes_is_sent_and_given_up() {
+    let mut pair = Pair::guest();
+    taken_without_ack(&mut pair);
+    pair.deaf = true;
+    pair.phone.hang_up(pair.now);
+    pair.pass(Duration::from_secs(31));
+    assert_eq!(byes(&pair), 0);
+    assert!(!pair.phone.is_quiet());
+    // RFC 3261 §13.3.1.4: 64·T1 for the ACK, and as long for the answer to the BYE.
+    pair.pass(Duration::from_secs(2));
+    assert!(byes(&pair) > 0);
+    assert!(!pair.phone.is_quiet());
+    pair.pass(Duration::from_secs(32));
+    assert!(pair.phone.is_quiet());
+    assert_eq!(pair.phone.counts(), endpoint::Counts::default());
+}
+
 #[test]
 fn a_redirection_to_another_host_waits_for_its_address() {
     let mut pair = Pair::guest();
