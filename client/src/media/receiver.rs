@@ -28,8 +28,8 @@ pub struct Receiver {
     jitter: JitterBuffer,
     up: FixedResampler,
     noise: NoiseGenerator,
-    /// When the peer described its silence; until the next frame the noise stands for it.
-    noise_since: Option<Instant>,
+    /// Where in the stream and when the peer described its silence; until a later frame the noise stands for it.
+    noise_since: Option<(SeqExt, Instant)>,
     waiting: Vec<f32>,
     scratch: Vec<f32>,
     blend: Vec<f32>,
@@ -84,9 +84,16 @@ impl Receiver {
     /// A packet that says what the peer's silence sounds like (RFC 3389).
     pub fn comfort_noise(&mut self, seq: SeqExt, payload: &[u8], at: Instant) {
         self.jitter.skip(seq);
-        if self.noise.describe(payload) {
-            self.noise_since = Some(at);
+        // Overtaken by a later description: that one holds.
+        let newest = self.noise_since.is_none_or(|(described, _)| described < seq);
+        if newest && self.noise.describe(payload) {
+            self.noise_since = Some((seq, at));
         }
+    }
+
+    /// What was described does not hold any more.
+    pub fn forget_noise(&mut self) {
+        self.noise_since = None;
     }
 
     /// Another source speaks: nothing of the old one is of use.
@@ -100,6 +107,7 @@ impl Receiver {
     /// The same source restarted its numbers.
     pub fn restarted(&mut self) {
         self.jitter.reset();
+        self.noise_since = None;
     }
 
     /// One tick of sound at 48 kHz.
@@ -143,7 +151,8 @@ impl Receiver {
         let need = (lacking as u32).div_ceil(per_clock);
         let (written, cut) = match self.jitter.pull(now, need) {
             Pull::Frame(frame) => {
-                self.noise_since = None;
+                // Frames from before the description may have waited in the buffer when it came.
+                self.noise_since = self.noise_since.filter(|(described, _)| frame.seq < *described);
                 let cut = (frame.shorten * per_clock) as usize;
                 let wanted = ((frame.duration * per_clock) as usize).min(LONGEST);
                 let decoded = self.decoder.decode(frame.payload, &mut self.scratch);
@@ -166,7 +175,7 @@ impl Receiver {
             Pull::Hold => (conceal(&mut self.decoder, &mut self.scratch, lacking), 0),
             Pull::Silence => {
                 let wanted = lacking.min(LONGEST);
-                let fresh = |since| now.saturating_duration_since(since) < MAX_NOISE;
+                let fresh = |(_, since)| now.saturating_duration_since(since) < MAX_NOISE;
                 match self.scratch.get_mut(..wanted) {
                     Some(out) if self.noise_since.is_some_and(fresh) => self.noise.fill(out),
                     Some(out) => out.fill(0.0),

@@ -142,6 +142,9 @@ impl AudioStream {
             // What waits was said before the hold; it must not be played after it.
             self.receiver.restarted();
         }
+        if plan.comfort_noise.is_none() {
+            self.receiver.forget_noise();
+        }
         self.plan = plan;
         Ok(())
     }
@@ -317,7 +320,9 @@ impl AudioStream {
         }
         if self.plan.comfort_noise == Some(payload_type) {
             let verdict = self.session.on_rtp(&packet, arrival);
-            if let Some(seq) = self.judged(verdict) {
+            if let Some(seq) = self.judged(verdict)
+                && self.plan.receiving
+            {
                 self.receiver.comfort_noise(seq, packet.payload(), arrival);
             }
             return;

@@ -41,6 +41,13 @@ fn plan(codec: CodecKind, remote: &str) -> StreamPlan {
     }
 }
 
+fn noisy() -> StreamPlan {
+    StreamPlan {
+        comfort_noise: Some(PayloadType::from_low_bits(13)),
+        ..plan(CodecKind::Pcmu, A)
+    }
+}
+
 /// Collects what is sent.
 #[derive(Default)]
 struct Wire(Vec<Vec<u8>>);
@@ -80,6 +87,20 @@ impl Pair {
 
     fn of(codec: CodecKind) -> Self {
         Self::new(plan(codec, B), plan(codec, A))
+    }
+
+    /// G.711 with comfort noise, after a second of sound.
+    fn noisy() -> Self {
+        let mut pair = Self::new(plan(CodecKind::Pcmu, B), noisy());
+        pair.run(50, |_| true);
+        pair
+    }
+
+    /// One packet that says: our silence is noise at -40 dBov.
+    fn describe(&mut self, arrives: bool) {
+        self.described = Some([40]);
+        self.run(1, |_| arrives);
+        self.described = None;
     }
 
     /// Runs ticks; `arrives` says which packet of the run gets through.
@@ -343,10 +364,7 @@ fn a_protected_stream_is_heard_and_what_is_not_authentic_is_not() {
 /// RFC 3389: a peer that stops sending says how its silence sounds.
 #[test]
 fn comfort_noise_is_heard_at_its_level_until_sound_comes_back() {
-    let mut noisy = plan(CodecKind::Pcmu, A);
-    noisy.comfort_noise = Some(PayloadType::from_low_bits(13));
-    let mut pair = Pair::new(plan(CodecKind::Pcmu, B), noisy);
-    pair.run(50, |_| true);
+    let mut pair = Pair::noisy();
     assert!(tone_share(pair.last_second(), 440.0, 48_000) > 0.5);
     // It says once a second that its silence is noise at -40 dBov.
     pair.described = Some([40]);
@@ -364,4 +382,38 @@ fn comfort_noise_is_heard_at_its_level_until_sound_comes_back() {
     pair.run(100, |_| true);
     assert!(tone_share(pair.last_second(), 440.0, 48_000) > 0.5);
     assert_eq!(pair.other.jitter().concealed, 0, "no sound was missing");
+}
+
+/// What the peer says in one packet must hold, although sound from before it still waits in the buffer.
+#[test]
+fn one_description_of_silence_outlives_the_sound_before_it() {
+    let mut pair = Pair::noisy();
+    pair.describe(true);
+    pair.pause(60);
+    let level = level_db(pair.last_second());
+    assert!((level + 40.0).abs() < 3.0, "{level} dB");
+}
+
+#[test]
+fn what_described_silence_ends_with_a_hold_or_with_its_agreement() {
+    let agreed = noisy();
+    let held = StreamPlan {
+        receiving: false,
+        ..noisy()
+    };
+    let dropped = plan(CodecKind::Pcmu, A);
+    for (changed, during) in [(&held, false), (&held, true), (&dropped, false)] {
+        let mut pair = Pair::noisy();
+        pair.describe(!during);
+        pair.pause(30);
+        pair.other.update(changed.clone()).unwrap();
+        if during {
+            // A description that comes in a hold is none of what comes after it.
+            pair.describe(true);
+        }
+        pair.other.update(agreed.clone()).unwrap();
+        pair.pause(60);
+        let level = level_db(pair.last_second());
+        assert!(level < -90.0, "receiving: {}, {level} dB", changed.receiving);
+    }
 }
