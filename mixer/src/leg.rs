@@ -374,6 +374,9 @@ impl Leg {
         std::mem::swap(&mut self.receive, &mut update.receive);
         std::mem::swap(&mut self.events, &mut update.telephone_events);
         self.source.renegotiate(&self.receive, &mut update.decoders);
+        if update.send.settings.comfort_noise.is_none() {
+            self.source.forget_noise();
+        }
         self.stream.latch.signal(
             update.remote_rtp,
             known(&self.receive, &self.events, &update.send.settings),

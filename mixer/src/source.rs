@@ -101,8 +101,8 @@ pub(crate) struct Source {
     up16: Upsampler,
     rested: bool,
     noise: NoiseGenerator,
-    /// When noise was last described; until the next frame it stands for silence.
-    noise_since: Option<Instant>,
+    /// Where in the stream and when noise was last described; until a later frame it stands for silence.
+    noise_since: Option<(SeqExt, Instant)>,
     /// The tick at 48 kHz, when `level_db` says that there is something in it.
     pub(crate) pcm: Box<Frame>,
 }
@@ -168,9 +168,16 @@ impl Source {
     /// A packet that says what the sender's silence sounds like (RFC 3389).
     pub(crate) fn comfort_noise(&mut self, seq: SeqExt, payload: &[u8], arrival: Instant) {
         self.jitter.skip(seq);
-        if self.noise.describe(payload) {
-            self.noise_since = Some(arrival);
+        // Overtaken by a later description: that one holds.
+        let newest = self.noise_since.is_none_or(|(described, _)| described < seq);
+        if newest && self.noise.describe(payload) {
+            self.noise_since = Some((seq, arrival));
         }
+    }
+
+    /// What was described does not hold any more.
+    pub(crate) fn forget_noise(&mut self) {
+        self.noise_since = None;
     }
 
     /// A packet of the stream that holds no audio.
@@ -261,7 +268,8 @@ impl Source {
         let needed = u32::try_from(missing).unwrap_or(0).div_ceil(ratio);
         match self.jitter.pull(now, needed) {
             Pull::Frame(frame) => {
-                self.noise_since = None;
+                // Frames from before the description may have waited in the buffer when it came.
+                self.noise_since = self.noise_since.filter(|(described, _)| frame.seq < *described);
                 self.played.frame(decoder, kind, &frame, threshold_db, scratch);
                 true
             }
@@ -275,7 +283,7 @@ impl Source {
                 false
             }
             Pull::Silence => {
-                let fresh = |since| now.saturating_duration_since(since) < MAX_NOISE;
+                let fresh = |(_, since)| now.saturating_duration_since(since) < MAX_NOISE;
                 if self.noise_since.is_some_and(fresh) {
                     self.played.noise(&mut self.noise, missing);
                 }

@@ -35,6 +35,11 @@ impl Feed {
 
     /// A packet of some ticks of a tone, and then as many ticks.
     fn packet(&mut self, ticks: usize, amplitude: f32, level: Option<u8>) -> Vec<f32> {
+        self.insert(ticks, amplitude, level);
+        self.ticks(ticks)
+    }
+
+    fn insert(&mut self, ticks: usize, amplitude: f32, level: Option<u8>) {
         let kind = self.encoder.kind();
         let samples = kind.sample_rate().hertz() as usize / 50 * ticks;
         let hz = 0.02 * 48_000.0 / kind.sample_rate().hertz() as f32;
@@ -55,6 +60,14 @@ impl Feed {
         self.timestamp = self
             .timestamp
             .plus(kind.rtp_clock_rate().hertz() / 50 * ticks as u32);
+    }
+
+    fn describe(&mut self, minus_dbov: u8) {
+        self.source.comfort_noise(self.seq, &[minus_dbov], self.now);
+        self.seq = self.seq.plus(1);
+    }
+
+    fn ticks(&mut self, ticks: usize) -> Vec<f32> {
         (0..ticks)
             .map(|_| {
                 let level = self.source.pull(self.now, false, THRESHOLD, &mut self.scratch);
@@ -183,4 +196,29 @@ fn an_encoder_with_its_own_dtx_is_followed() {
     assert!(feed.source.played.skipped > 30, "{}", feed.source.played.skipped);
     let levels: Vec<f32> = (0..3).flat_map(|_| feed.packet(1, 0.3, None)).collect();
     assert!(levels.iter().any(|level| *level > -20.0));
+}
+
+/// RFC 3389: the sound from before a description may wait in the buffer when the description comes.
+#[test]
+fn one_description_of_noise_outlives_the_frames_before_it() {
+    let mut feed = Feed::new(CodecKind::Pcmu);
+    for _ in 0..50 {
+        feed.packet(1, 0.3, None);
+    }
+    feed.insert(1, 0.3, None);
+    feed.describe(40);
+    let levels = feed.ticks(50);
+    let last = &levels[30..];
+    assert!(
+        last.iter().all(|level| (level + 40.0).abs() < 4.0),
+        "noise: {levels:?}"
+    );
+    // Sound that comes later is the end of it.
+    feed.insert(1, 0.3, None);
+    let levels = feed.ticks(50);
+    assert!(levels.iter().any(|level| *level > -20.0), "sound: {levels:?}");
+    assert!(
+        levels[30..].iter().all(|level| *level < -80.0),
+        "silence: {levels:?}"
+    );
 }
