@@ -342,6 +342,11 @@ impl Leg {
             .source
             .pull(now, self.activity.active(), threshold_db, scratch);
         self.score.update(self.level_db);
+    }
+
+    /// Whether it is mixed in this tick: judged in the tick itself, so that a command which came after the sound was
+    /// prepared counts.
+    pub(crate) fn judge(&mut self, threshold_db: f32, events: &mut EventQueue) {
         if self.heard() {
             self.audible = self.activity.judge(self.level_db, threshold_db);
         } else {

@@ -397,6 +397,37 @@ fn a_leg_that_is_prepared_when_its_packets_came_sounds_as_any_other() {
     assert_ne!(sent(true, 1), sent(true, 2));
 }
 
+/// Talkers in the tick of a mute and in the next, and what was sent in them.
+fn muted_before_the_tick(prepares: bool) -> (usize, usize, u64) {
+    let mut meeting = Meeting::new(RoomConfig::default());
+    meeting.prepares = prepares;
+    meeting.join_tone(1, CodecKind::Opus, 440.0);
+    meeting.join(leg_config(2, CodecKind::Opus)).say(0.0);
+    meeting.run(50);
+    let now = meeting.now;
+    let packet = meeting.phone(1).speak(now);
+    meeting
+        .room
+        .receive(LegKey(1), Port::Rtp, address(1), &packet, now);
+    if prepares {
+        meeting.room.prepare(LegKey(1), now);
+    }
+    meeting.room.command(Command::Mute(LegKey(1), true), now);
+    meeting.run_room();
+    let fades = meeting.room.room_stats().talkers;
+    meeting.step();
+    let after = meeting.room.room_stats().talkers;
+    (fades, after, meeting.sent.finish())
+}
+
+/// Found in review: the shard takes commands when the legs are prepared, and a mute counted a tick later.
+#[test]
+fn a_mute_after_a_leg_was_prepared_counts_in_the_same_tick() {
+    let prepared = muted_before_the_tick(true);
+    assert_eq!((prepared.0, prepared.1), (1, 0));
+    assert_eq!(prepared, muted_before_the_tick(false));
+}
+
 #[test]
 fn more_talkers_than_lanes_take_turns_and_nobody_hears_itself() {
     let mut meeting = Meeting::new(RoomConfig {

@@ -210,7 +210,8 @@ impl Room {
 
     /// All that came for a leg before the tick at `now` was given: its sound is prepared at once, while its memory is
     /// at hand, for a room of a thousand is far larger than the processor's cache. Not needed: [`Room::tick`] does it
-    /// for all legs that were not prepared. What is received between the two belongs to the next tick.
+    /// for all legs that were not prepared. What is received between the two belongs to the next tick;
+    /// a command between them counts in this one.
     pub fn prepare(&mut self, leg: LegKey, now: Instant) {
         let Some(at) = self.follow(leg) else { return };
         if let Some(leg) = self.legs.get_mut(at)

@@ -50,6 +50,7 @@ impl Room {
             if !std::mem::take(&mut leg.prepared) {
                 leg.begin_tick(now, threshold, timeout, &mut self.events, &mut self.scratch);
             }
+            leg.judge(threshold, &mut self.events);
             if leg.audible.mixed() {
                 self.talkers.push(at);
             }
