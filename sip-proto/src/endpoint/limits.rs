@@ -48,8 +48,8 @@ pub const MAX_REQUESTS_IN_DIALOG: usize = 32;
 pub const MAX_CONNECTIONS: usize = 16_384;
 
 /// How long a stream that can be read no further stays open for the answers to what was read before: an account to be
-/// looked up and a room to be made fit in.
-pub const LAST_ANSWERS: Duration = Duration::from_secs(4);
+/// looked up (5 s at most in our server) and a room to be made fit in.
+pub const LAST_ANSWERS: Duration = Duration::from_secs(6);
 
 /// How often it is seen whether they have all left.
 pub const LAST_ANSWERS_STEP: Duration = Duration::from_millis(50);
