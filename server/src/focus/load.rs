@@ -139,6 +139,7 @@ impl LoadGate {
     /// A request was taken out of the queue after this wait. To be told before the request itself.
     pub fn waited(&mut self, waited: Duration, now: Instant) {
         self.waited = waited;
+        self.forget(now);
         if self.settings.queue.is_zero() {
             return;
         }
@@ -220,11 +221,7 @@ impl LoadGate {
         now: Instant,
         rng: &mut impl Rng,
     ) -> Result<(), Rejection> {
-        // A flood that stopped at once leaves nobody behind to tell of a short queue.
-        if !self.remembers(now) {
-            self.queue_full = false;
-            self.throttle = None;
-        }
+        self.forget(now);
         let cause = match method {
             Method::Invite | Method::Subscribe => self.against_a_call(method, calls, now),
             _ => (self.queue_full && self.waited >= self.settings.queue * PATIENCE_WITH_OTHERS)
@@ -254,6 +251,15 @@ impl LoadGate {
     /// Whether new calls are being refused because of measured load.
     pub fn is_overloaded(&self, now: Instant) -> bool {
         self.remembers(now) && (self.queue_full || self.throttle.is_some()) || self.shards_full
+    }
+
+    /// A flood that stopped at once leaves nobody behind to tell of a short queue: when its memory is over, so is it,
+    /// and the next slow request begins a new count.
+    fn forget(&mut self, now: Instant) {
+        if !self.remembers(now) {
+            self.queue_full = false;
+            self.throttle = None;
+        }
     }
 
     fn remembers(&self, now: Instant) -> bool {
@@ -409,7 +415,7 @@ mod tests {
         assert_eq!(more, 0, "not all at once");
         scene.requests(8, MS, 21 * MS);
         assert!(!scene.admits(Method::Invite), "the load has stayed");
-        scene.requests(1, MS, MS);
+        // Nobody tells of a short queue in between.
         scene.now += Duration::from_secs(3);
         scene.requests(50, MS, 21 * MS);
         assert!(scene.admits(Method::Invite), "it is a new day");
