@@ -93,6 +93,8 @@ pub enum StoreRecord {
         user_agent: Option<String>,
         /// Call-ID of the dialog.
         call_id: String,
+        /// The first one of the meeting in this run: a reservation that was used waits no longer after a restart.
+        first: bool,
     },
     /// A person who had joined is gone.
     PersonLeft {

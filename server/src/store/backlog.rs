@@ -116,6 +116,32 @@ mod tests {
         }
     }
 
+    fn joined(first: bool) -> StoreRecord {
+        StoreRecord::PersonJoined {
+            room: RoomId(1),
+            name: "blue".into(),
+            leg: LegId(1),
+            display: "Ann".into(),
+            uri: "sip:ann@127.0.0.1".into(),
+            account: None,
+            user_agent: None,
+            call_id: "c1".into(),
+            first,
+        }
+    }
+
+    /// Found in review: a reservation that had been used was held again after a restart.
+    #[test]
+    fn who_comes_first_is_more_than_history() {
+        let mut backlog = Backlog::new(10);
+        backlog.push((0, joined(true)));
+        for n in 1..30 {
+            backlog.push((n, joined(false)));
+        }
+        assert_eq!(backlog.first(1).next(), Some(&(0, joined(true))));
+        assert!(backlog.len() <= 10);
+    }
+
     #[test]
     fn history_goes_before_what_must_be_known() {
         let mut backlog = Backlog::new(10);

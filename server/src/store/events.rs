@@ -136,13 +136,16 @@ fn joined(connection: &Connection, run: i64, at: i64, record: &StoreRecord) -> R
         account,
         user_agent,
         call_id,
+        first,
     } = record
     else {
         return Ok(());
     };
-    connection
-        .prepare_cached("UPDATE meeting SET joined = 1 WHERE run = ?1 AND room = ?2 AND joined = 0")?
-        .execute(params![run, as_i64(room.0)])?;
+    if *first {
+        connection
+            .prepare_cached("UPDATE meeting SET joined = 1 WHERE run = ?1 AND room = ?2")?
+            .execute(params![run, as_i64(room.0)])?;
+    }
     let detail = json!({
         "leg": leg.0, "uri": uri, "account": account, "user_agent": user_agent, "call_id": call_id,
     });

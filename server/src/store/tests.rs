@@ -44,6 +44,7 @@ fn facts_are_there_after_a_restart_and_lost_meetings_are_closed() {
         account: None,
         user_agent: None,
         call_id: "c1".into(),
+        first: true,
     });
     store.record(created(2, "red"));
     store.record(StoreRecord::MeetingEnded {

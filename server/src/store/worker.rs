@@ -258,11 +258,12 @@ fn write_all(
     Ok(())
 }
 
-/// Whether the fact is only told, and nothing after a restart depends on it.
+/// Whether the fact is only told, and nothing after a restart depends on it. That somebody was in a meeting at all
+/// decides how long its name is held then.
 pub(super) const fn is_history(record: &StoreRecord) -> bool {
     matches!(
         record,
-        StoreRecord::PersonJoined { .. } | StoreRecord::PersonLeft { .. }
+        StoreRecord::PersonJoined { first: false, .. } | StoreRecord::PersonLeft { .. }
     )
 }
 

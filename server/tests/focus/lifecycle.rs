@@ -44,6 +44,7 @@ fn the_factory_makes_a_room_and_tells_its_uri_and_token() {
         account: None,
         user_agent: None,
         call_id: "call-INVITE".into(),
+        first: true,
     };
     assert!(house.records.contains(&joined), "{:?}", house.records);
     let by_token = Authority::Token(token.into());

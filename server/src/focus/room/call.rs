@@ -235,7 +235,7 @@ impl Room {
             return;
         };
         leg.state = state;
-        self.first_until = None;
+        let first = self.first_until.take().is_some();
         let record = StoreRecord::PersonJoined {
             room: self.setup.id,
             name: self.setup.name.to_string(),
@@ -245,6 +245,7 @@ impl Room {
             account: leg.person.account.clone(),
             user_agent: leg.person.user_agent.clone(),
             call_id: leg.person.call_id.clone(),
+            first,
         };
         tracing::info!(person = %leg.display, "joined");
         self.push(RoomOutput::Record(record));
