@@ -89,6 +89,8 @@ pub const CALL_QUEUE: usize = 1024;
 pub const HOUSE_IN_A_ROW: usize = 256;
 /// So many turns of the signalling task, then the rooms have theirs, which share its thread: half a millisecond.
 pub const ROOMS_TURN: usize = 16;
+/// The same after so many inputs: what all of them bring to one room fits into its mailbox twice.
+pub const ROOMS_INPUTS: usize = ROOM_QUEUE / 2;
 /// Stream inputs that wait for the signalling task, apart from datagrams; at up to 16 kB each 4 MB. Full: streams
 /// stop being read.
 pub const STREAM_QUEUE: usize = 256;

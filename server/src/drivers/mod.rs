@@ -19,4 +19,5 @@ pub mod stamped;
 pub mod stream;
 mod stun;
 pub mod transport;
+mod turn;
 pub mod udp;

@@ -7,12 +7,13 @@
 //! room: a full mailbox comes back to the focus, which answers 503. Deliberately absent: any
 //! decision; those are the focus's.
 
-use super::limits::{CALLS_IN_A_ROW, HOUSE_IN_A_ROW, ROOM_QUEUE, ROOMS_TURN, SHUTDOWN_CALLS, TEND};
+use super::limits::{CALLS_IN_A_ROW, HOUSE_IN_A_ROW, ROOM_QUEUE, SHUTDOWN_CALLS, TEND};
 use super::media_shard::{ShardCounters, ShardPool};
 use super::room_task::{FromRoom, RoomTask};
 use super::shared_shield::SharedShield;
 use super::stream::Streams;
 use super::transport::WireInput;
+use super::turn::RoomsTurn;
 use super::udp::UdpSockets;
 use crate::focus::Focus;
 use crate::focus::api::{ApiReply, ApiRequest};
@@ -117,13 +118,13 @@ pub struct Books {
     /// The shield judged it as something new before it was queued.
     judged: bool,
     rooms_are_gone: bool,
+    turn: RoomsTurn,
 }
 
 impl Signalling {
     /// Runs until a shutdown is complete.
     pub async fn run(mut self) {
         self.restore().await;
-        let mut since_turn = 0;
         loop {
             self.settle();
             self.count();
@@ -147,6 +148,7 @@ impl Signalling {
                 Some(input) = self.from_streams.recv() => self.wire_input(input),
                 () = sleep_until(due) => {}
             }
+            self.books.turn.taken();
             self.calls_first();
             self.house_first();
             let now = Instant::now();
@@ -154,12 +156,10 @@ impl Signalling {
             self.endpoint.handle_timeout(now);
             self.focus.handle_timeout(now);
             self.tend(now);
-            if since_turn >= ROOMS_TURN {
-                since_turn = 0;
+            if self.books.turn.is_over() {
                 // The rooms live on this thread: what was given to them is done before more is taken in.
                 tokio::task::yield_now().await;
             }
-            since_turn += 1;
         }
     }
 
@@ -191,9 +191,13 @@ impl Signalling {
     /// Whatever was just done, messages of calls come before the next thing.
     fn calls_first(&mut self) {
         for _ in 0..CALLS_IN_A_ROW {
+            if self.books.turn.is_full() {
+                return;
+            }
             let Ok(input) = self.of_calls.try_recv() else {
                 return;
             };
+            self.books.turn.taken();
             self.settle();
             self.call_input(input);
         }
@@ -203,9 +207,13 @@ impl Signalling {
     /// were taken in, the rooms wait for this task, their mailboxes fill, and calls that are up are refused.
     fn house_first(&mut self) {
         for _ in 0..HOUSE_IN_A_ROW {
+            if self.books.turn.is_full() {
+                return;
+            }
             let Ok(input) = self.internal.try_recv() else {
                 return;
             };
+            self.books.turn.taken();
             self.settle();
             self.house(input);
         }
@@ -411,11 +419,14 @@ impl Signalling {
     }
 
     /// An ACK repeats the tag of our 2xx, which went where the INVITE came from: whoever sends it from there receives
-    /// what we send. From elsewhere it proves nothing: anybody may write another's address on the ACK of a call of theirs.
+    /// what we send. From elsewhere it proves nothing, not even from another port of the same host: anybody may write
+    /// another's address on the ACK of a call of theirs, and who guesses passwords from one port may call from another.
     fn acknowledged(&self, session: SessionId, now: Instant) {
         let invited = self.endpoint.invited_from(session);
         if let Some(sender) = self.books.sender
-            && invited.is_some_and(|ip| ip.to_canonical() == sender.ip().to_canonical())
+            && invited.is_some_and(|from| {
+                from.port() == sender.port() && from.ip().to_canonical() == sender.ip().to_canonical()
+            })
         {
             self.shield.lock().prove(sender, now);
         }

@@ -212,9 +212,13 @@ impl Shield {
     }
 
     /// This address and port received something that was sent there: it gave a right password for our nonce, or
-    /// acknowledged our answer.
+    /// acknowledged our answer. While its source is banned that only keeps a proof which it has: else who guesses from
+    /// one port would prove it again from another.
     pub fn prove(&mut self, address: SocketAddr, now: Instant) {
-        self.proven.add(address, now);
+        let banned = self.sources.is_banned(Source::of(address.ip()), now);
+        if !banned || self.is_trusted(address.ip()) || self.proven.get_mut(&address, now).is_some() {
+            self.proven.add(address, now);
+        }
     }
 
     /// A wrong password, from an address that is proved to be the sender's.

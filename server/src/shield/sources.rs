@@ -96,6 +96,12 @@ impl Sources {
         self.table.retain(|_, watched| !watched.is_idle(&rates, now));
     }
 
+    pub(super) fn is_banned(&self, source: Source, now: Instant) -> bool {
+        self.table
+            .get(&source)
+            .is_some_and(|watched| watched.is_banned(now))
+    }
+
     pub(super) fn banned(&self, now: Instant) -> usize {
         self.table
             .values()

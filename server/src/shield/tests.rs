@@ -49,6 +49,10 @@ impl Case {
         self.shield.connection(from.parse().unwrap(), self.now)
     }
 
+    fn prove(&mut self, from: &str) {
+        self.shield.prove(from.parse().unwrap(), self.now);
+    }
+
     fn blame(&mut self, from: &str) {
         self.shield.blame(from.parse().unwrap(), self.now);
     }
@@ -142,6 +146,29 @@ fn wrong_passwords_bring_a_ban_that_ends() {
         case.blame("10.0.0.1:5060");
     }
     assert_eq!(case.send("10.0.0.1:5060", INVITE), Verdict::New, "trusted");
+}
+
+/// Found in review: who had an account of their own proved the port that they guessed from again and again.
+#[test]
+fn a_ban_lets_nobody_prove_a_port_again() {
+    let mut case = Case::new();
+    let (guesser, neighbour) = ("192.0.2.1:5060", "192.0.2.1:5070");
+    case.prove(guesser);
+    case.prove(neighbour);
+    for _ in 0..6 {
+        case.blame(guesser);
+    }
+    assert_eq!(case.send(guesser, INVITE), Verdict::Drop(Cause::Banned));
+    case.prove(guesser);
+    assert_eq!(case.send(guesser, INVITE), Verdict::Drop(Cause::Banned));
+    // Who shares the address and proved a port before goes on, and stays proven.
+    assert_eq!(case.send(neighbour, INVITE), Verdict::New);
+    case.pass(1);
+    case.prove(neighbour);
+    assert_eq!(case.send(neighbour, INVITE), Verdict::New);
+    case.pass(60);
+    case.prove(guesser);
+    assert_eq!(case.flood(guesser, 100), 100, "the ban is over");
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub use types::{
 };
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::usage::session::Session;
@@ -132,9 +132,9 @@ impl Endpoint {
         }
     }
 
-    /// Where the INVITE of a call of the peer came from.
-    pub fn invited_from(&self, session: SessionId) -> Option<IpAddr> {
-        self.sessions.get(&session)?.peer
+    /// The address and port that the INVITE of a call of the peer came from.
+    pub fn invited_from(&self, session: SessionId) -> Option<SocketAddr> {
+        self.sessions.get(&session)?.invited_from
     }
 
     /// All open streams, for a driver that closes those on which a message stays unfinished.

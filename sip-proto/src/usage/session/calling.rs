@@ -94,6 +94,7 @@ impl Session {
             id,
             caller: true,
             peer: None,
+            invited_from: None,
             waiting: 0,
             exchange: Exchange::Idle,
             queued: None,

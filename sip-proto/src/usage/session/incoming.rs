@@ -76,6 +76,7 @@ impl Session {
             id,
             caller: false,
             peer: None,
+            invited_from: Some(flow.remote),
             waiting: 0,
             exchange: Exchange::Idle,
             queued: None,

@@ -32,7 +32,7 @@ mod prack;
 mod reliable;
 pub(crate) mod timer;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use crate::dialog::{Dialog, DialogId};
@@ -53,6 +53,8 @@ pub(crate) struct Session {
     caller: bool,
     /// The peer that was counted for this session.
     pub(crate) peer: Option<IpAddr>,
+    /// Where the INVITE of the peer came from.
+    pub(crate) invited_from: Option<SocketAddr>,
     /// Requests of the peer that wait for the application.
     waiting: usize,
     exchange: Exchange,
