@@ -559,13 +559,23 @@ impl Signalling {
             .set(self.books.people.values().map(|n| i64::from(*n)).sum());
     }
 
+    /// Whether a shutdown is complete. A session ends with the answer to its BYE, which may have to wait for an ACK, and
+    /// a subscription with the one to its last NOTIFY; a transaction over UDP stays longer, to absorb responses.
     fn is_done(&self) -> bool {
         let Some(stop_at) = self.books.stop_at else {
             return false;
         };
         let counts = self.endpoint.counts();
-        let said = self.books.rooms_are_gone && counts.client_transactions == 0;
-        said || Instant::now() >= stop_at
+        if self.books.rooms_are_gone && counts.sessions == 0 && counts.subscriptions == 0 {
+            tracing::info!("all said goodbye");
+            return true;
+        }
+        let late = Instant::now() >= stop_at;
+        if late {
+            let (sessions, subscriptions) = (counts.sessions, counts.subscriptions);
+            tracing::warn!(sessions, subscriptions, "not all said goodbye in time");
+        }
+        late
     }
 }
 
