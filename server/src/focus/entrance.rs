@@ -67,7 +67,7 @@ impl Focus {
         }
         // Before the gate: a refusal for load costs no digest.
         let calls = self.sessions.len();
-        if let Err(busy) = self.load.admit(&request.method, calls, now, &mut self.rng) {
+        if let Err(busy) = self.load.glance(&request.method, calls, now, &mut self.rng) {
             return self.turn_away(request, flow, busy);
         }
         let source = flow.remote.ip();
@@ -94,10 +94,16 @@ impl Focus {
                 }),
                 Err(rejection) => self.turn_away(request, flow, rejection),
             },
-            Verdict::Pass(_) | Verdict::LookUp(_) => self.sip(SipCommand::TakeIn {
-                request: Box::new(request),
-                flow,
-            }),
+            // Behind the gate: with accounts a call comes twice, and only with credentials for a nonce of ours it counts.
+            Verdict::Pass(_) | Verdict::LookUp(_) => {
+                match self.load.admit(&request.method, now, &mut self.rng) {
+                    Ok(()) => self.sip(SipCommand::TakeIn {
+                        request: Box::new(request),
+                        flow,
+                    }),
+                    Err(busy) => self.turn_away(request, flow, busy),
+                }
+            }
         }
     }
 

@@ -210,11 +210,12 @@ impl LoadGate {
         }
     }
 
-    /// Whether a new request may come in; `calls` are up now.
+    /// Whether a new request may be looked at; `calls` are up now. It costs nothing of what calls are let in by: most
+    /// first INVITEs only fetch their challenge.
     ///
     /// # Errors
     /// 503 with Retry-After.
-    pub fn admit(
+    pub fn glance(
         &mut self,
         method: &Method,
         calls: usize,
@@ -222,17 +223,45 @@ impl LoadGate {
         rng: &mut impl Rng,
     ) -> Result<(), Rejection> {
         self.forget(now);
+        let patience = self.settings.queue * PATIENCE_WITH_OTHERS;
         let cause = match method {
-            Method::Invite | Method::Subscribe => self.against_a_call(method, calls, now),
-            _ => (self.queue_full && self.waited >= self.settings.queue * PATIENCE_WITH_OTHERS)
-                .then_some(Cause::Queue),
-        };
-        let Some(cause) = cause else {
-            if *method == Method::Invite {
-                self.admitted.one(now);
+            Method::Invite | Method::Subscribe if self.queue_full => Some(Cause::Queue),
+            // A subscription has no media and no rate of its own.
+            Method::Invite if self.shards_full => Some(Cause::Shards),
+            Method::Invite if self.settings.max_calls > 0 && calls >= self.settings.max_calls => {
+                Some(Cause::Calls)
             }
-            return Ok(());
+            Method::Invite | Method::Subscribe => None,
+            _ => (self.queue_full && self.waited >= patience).then_some(Cause::Queue),
         };
+        cause.map_or(Ok(()), |cause| Err(self.refuse(cause, rng)))
+    }
+
+    /// Whether what the gate will take in comes in now: calls at no higher rate than can be carried, and each is
+    /// counted once.
+    ///
+    /// # Errors
+    /// 503 with Retry-After.
+    pub fn admit(&mut self, method: &Method, now: Instant, rng: &mut impl Rng) -> Result<(), Rejection> {
+        if !matches!(method, Method::Invite | Method::Subscribe) {
+            return Ok(());
+        }
+        if let Some(throttle) = &mut self.throttle
+            && !throttle.take(now)
+        {
+            self.remembered = Some(now + MEMORY);
+            return Err(self.refuse(Cause::Queue, rng));
+        }
+        if *method == Method::Invite {
+            if !self.take_token(now) {
+                return Err(self.refuse(Cause::Rate, rng));
+            }
+            self.admitted.one(now);
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, cause: Cause, rng: &mut impl Rng) -> Rejection {
         if let Some(count) = self.refused.get_mut(cause as usize) {
             *count = count.saturating_add(1);
         }
@@ -240,7 +269,7 @@ impl LoadGate {
         let seconds = base + rng.next_u32() % (base + 1);
         let mut rejection = Rejection::new(StatusCode::SERVICE_UNAVAILABLE);
         rejection.headers.set(HeaderName::RetryAfter, seconds);
-        Err(rejection)
+        rejection
     }
 
     /// Requests refused so far, by [`Cause::ALL`].
@@ -264,29 +293,6 @@ impl LoadGate {
 
     fn remembers(&self, now: Instant) -> bool {
         self.remembered.is_some_and(|until| until > now)
-    }
-
-    fn against_a_call(&mut self, method: &Method, calls: usize, now: Instant) -> Option<Cause> {
-        if self.queue_full {
-            return Some(Cause::Queue);
-        }
-        if let Some(throttle) = &mut self.throttle
-            && !throttle.take(now)
-        {
-            self.remembered = Some(now + MEMORY);
-            return Some(Cause::Queue);
-        }
-        // A subscription has no media and no rate of its own.
-        if *method != Method::Invite {
-            return None;
-        }
-        if self.shards_full {
-            return Some(Cause::Shards);
-        }
-        if self.settings.max_calls > 0 && calls >= self.settings.max_calls {
-            return Some(Cause::Calls);
-        }
-        (!self.take_token(now)).then_some(Cause::Rate)
     }
 
     fn take_token(&mut self, now: Instant) -> bool {
@@ -330,7 +336,13 @@ mod tests {
         }
 
         fn admits(&mut self, method: Method) -> bool {
-            self.gate.admit(&method, 0, self.now, &mut self.rng).is_ok()
+            self.comes_in(method, 0, Duration::ZERO).is_ok()
+        }
+
+        fn comes_in(&mut self, method: Method, calls: usize, later: Duration) -> Result<(), Rejection> {
+            let now = self.now + later;
+            self.gate.glance(&method, calls, now, &mut self.rng)?;
+            self.gate.admit(&method, now, &mut self.rng)
         }
 
         /// `count` requests, `apart` from each other, that all waited so long.
@@ -371,10 +383,7 @@ mod tests {
         scene.requests(200, MS, 30 * MS);
         let mut said = std::collections::BTreeSet::new();
         for _ in 0..100 {
-            let refusal = scene
-                .gate
-                .admit(&Method::Invite, 0, scene.now, &mut scene.rng)
-                .unwrap_err();
+            let refusal = scene.comes_in(Method::Invite, 0, Duration::ZERO).unwrap_err();
             assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE);
             let seconds: u32 = refusal
                 .headers
@@ -445,17 +454,14 @@ mod tests {
             ..LoadSettings::default()
         };
         let mut scene = Scene::new(settings);
-        let (now, rng) = (scene.now, &mut scene.rng);
-        assert!(scene.gate.admit(&Method::Invite, 2, now, rng).is_err());
+        let now = Duration::ZERO;
+        assert!(scene.comes_in(Method::Invite, 2, now).is_err());
         for n in 0..5 {
-            assert_eq!(
-                scene.gate.admit(&Method::Invite, 1, now, rng).is_ok(),
-                n < 3,
-                "call {n}"
-            );
+            let comes = scene.comes_in(Method::Invite, 1, now).is_ok();
+            assert_eq!(comes, n < 3, "call {n}");
         }
-        assert!(scene.gate.admit(&Method::Register, 9, now, rng).is_ok());
-        assert!(scene.gate.admit(&Method::Invite, 1, now + 334 * MS, rng).is_ok());
+        assert!(scene.comes_in(Method::Register, 9, now).is_ok());
+        assert!(scene.comes_in(Method::Invite, 1, 334 * MS).is_ok());
         assert_eq!(scene.gate.refused(), [0, 0, 1, 2]);
         assert!(!scene.gate.is_overloaded(scene.now));
     }
@@ -472,7 +478,6 @@ mod tests {
         scene.requests(500, MS, Duration::from_secs(9));
         scene.gate.shards(&[100]);
         scene.gate.shards(&[100]);
-        let (now, rng) = (scene.now, &mut scene.rng);
-        assert!(scene.gate.admit(&Method::Invite, 1_000_000, now, rng).is_ok());
+        assert!(scene.comes_in(Method::Invite, 1_000_000, Duration::ZERO).is_ok());
     }
 }

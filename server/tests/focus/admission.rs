@@ -16,8 +16,8 @@ use crate::house::{House, OFFER, flow, flow_from, lan, request};
 const BLUE: &str = "sip:blue@192.168.1.1:5060";
 const FACTORY: &str = "sip:create@192.168.1.1:5060";
 
-fn house(allow_md5: bool) -> House {
-    let settings = FocusSettings {
+fn accounts(allow_md5: bool) -> FocusSettings {
+    FocusSettings {
         admittance: Admittance::Accounts,
         realm: "meet".into(),
         algorithms: if allow_md5 {
@@ -26,7 +26,14 @@ fn house(allow_md5: bool) -> House {
             vec![Algorithm::Sha256]
         },
         ..lan()
-    };
+    }
+}
+
+fn house(allow_md5: bool) -> House {
+    with_ann(accounts(allow_md5))
+}
+
+fn with_ann(settings: FocusSettings) -> House {
     let mut house = House::new(settings);
     let secrets = [Algorithm::Sha256, Algorithm::Md5]
         .map(|algorithm| ha1(algorithm, "ann", "meet", "secret"))
@@ -286,4 +293,30 @@ fn waiting_lookups_are_bounded() {
     assert_eq!(house.lookups.len(), 1_000);
     assert_eq!(house.rejected(sessions[1_000]).0, 503);
     let _ = ServerTx(0);
+}
+
+/// Found in review: the INVITE that only fetches its challenge took as much of the rate of new calls as the call.
+#[test]
+fn only_the_invite_with_credentials_counts_as_a_new_call() {
+    let mut settings = accounts(false);
+    settings.load.calls_per_second = 2;
+    let mut house = with_ann(settings);
+    let invite = call("INVITE", FACTORY, "<sip:ann@192.168.1.1>");
+    let challenge = challenge_of(&mut house, &invite);
+    let status = |command: SipCommand| match command {
+        SipCommand::TurnAway { status, .. } => status.code(),
+        SipCommand::TakeIn { .. } => 100,
+        other => panic!("{other:?}"),
+    };
+    for _ in 0..10 {
+        assert_eq!(status(house.arrival(invite.clone(), flow())), 401);
+    }
+    let answered = with_answer(&invite, &challenge, "ann", "secret");
+    let come = [(); 4].map(|()| status(house.arrival(answered.clone(), flow())));
+    assert_eq!(come, [100, 100, 503, 503]);
+    assert_eq!(
+        status(house.arrival(invite, flow())),
+        401,
+        "it may ask all the same"
+    );
 }
