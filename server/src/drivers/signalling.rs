@@ -280,13 +280,13 @@ impl Signalling {
     }
 
     /// The shield learns what the focus saw; a proved connection keeps its seat.
-    fn note(&self, flow: &Flow, conduct: Conduct, now: Instant) {
+    fn note(&self, flow: &Flow, conduct: Conduct, account: Option<&str>, now: Instant) {
         let mut shield = self.shield.lock();
         match conduct {
             // A REGISTER over UDP from the open local network proves no address; over a stream the handshake did.
             Conduct::Registered if flow.connection.is_none() => {}
             Conduct::Authenticated | Conduct::Registered => {
-                shield.prove(flow.remote, now);
+                shield.prove(flow.remote, account, now);
                 if let Some(connection) = flow.connection {
                     self.streams.keep(connection, now);
                 }
@@ -428,7 +428,7 @@ impl Signalling {
                 from.port() == sender.port() && from.ip().to_canonical() == sender.ip().to_canonical()
             })
         {
-            self.shield.lock().prove(sender, now);
+            self.shield.lock().prove(sender, None, now);
         }
     }
 
@@ -481,7 +481,11 @@ impl Signalling {
             }
             FocusOutput::LookUp { id, realm, user } => self.look_up(id, realm, user),
             FocusOutput::Record(record) => self.store.record(record),
-            FocusOutput::Conduct { flow, conduct } => self.note(&flow, conduct, now),
+            FocusOutput::Conduct {
+                flow,
+                conduct,
+                account,
+            } => self.note(&flow, conduct, account.as_deref(), now),
             FocusOutput::ApiReply { id, reply } => self.reply(id, reply),
             FocusOutput::ShutDown => self.books.rooms_are_gone = true,
         }

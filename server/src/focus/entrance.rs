@@ -137,8 +137,13 @@ impl Focus {
             && matches!(self.target(&request.uri), Target::Server | Target::Factory { .. })
     }
 
-    fn conduct(&mut self, flow: Flow, conduct: Conduct) {
-        self.push(FocusOutput::Conduct { flow, conduct });
+    fn conduct(&mut self, flow: Flow, conduct: Conduct, account: Option<&str>) {
+        let account = account.map(str::to_owned);
+        self.push(FocusOutput::Conduct {
+            flow,
+            conduct,
+            account,
+        });
     }
 
     /// A request from outside any dialog.
@@ -196,7 +201,7 @@ impl Focus {
         match self.gate.judge(&request, &auth, source, account, now) {
             Verdict::Pass(caller) => {
                 if proved {
-                    self.conduct(flow, Conduct::Authenticated);
+                    self.conduct(flow, Conduct::Authenticated, caller.account());
                 }
                 self.admitted(door, &request, &flow, &caller, now);
             }
@@ -204,7 +209,7 @@ impl Focus {
             Verdict::Wrong(rejection) => {
                 // Under a false address nobody can answer a challenge: nobody is blamed for it.
                 if proved {
-                    self.conduct(flow, Conduct::WrongPassword);
+                    self.conduct(flow, Conduct::WrongPassword, None);
                 }
                 self.refuse(door, &request, rejection);
             }
@@ -462,7 +467,7 @@ impl Focus {
                     .registrar
                     .register(request, |uri| is_domain(domains, uri), now);
                 if response.status == StatusCode::OK {
-                    self.conduct(*flow, Conduct::Registered);
+                    self.conduct(*flow, Conduct::Registered, caller.account());
                 }
                 if let Some(record) = record {
                     self.push(FocusOutput::Record(record));

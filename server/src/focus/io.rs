@@ -157,6 +157,8 @@ pub enum FocusOutput {
         flow: Flow,
         /// What was seen.
         conduct: Conduct,
+        /// Whose password was right.
+        account: Option<String>,
     },
     /// Answer an API request.
     ApiReply {

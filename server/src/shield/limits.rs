@@ -14,6 +14,10 @@ pub const MAX_PROVEN: usize = 65_536;
 /// ports one by one takes no place of others. With more its own oldest proof is forgotten.
 pub const MAX_PROVEN_PER_SOURCE: usize = 4_096;
 
+/// Of these so many of one account at one address: all phones of a person fit in. Each port of a banned address that
+/// was proven before is good for one more guess, so one account in bad hands gives no more than these.
+pub const MAX_PROVEN_PER_ACCOUNT: usize = 16;
+
 /// Calls whose messages go first, about 50 bytes each: 3 MB. More go with the new requests.
 pub const MAX_CALLS: usize = 65_536;
 

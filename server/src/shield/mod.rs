@@ -212,18 +212,19 @@ impl Shield {
     }
 
     /// This address and port received something that was sent there: it gave a right password for our nonce, or
-    /// acknowledged our answer. While its source is banned that only keeps a proof which it has: else who guesses from
-    /// one port would prove it again from another.
-    pub fn prove(&mut self, address: SocketAddr, now: Instant) {
+    /// acknowledged our answer; `account`: whose password. While its source is banned that only keeps a proof which it
+    /// has: else who guesses from one port would prove it again from another.
+    pub fn prove(&mut self, address: SocketAddr, account: Option<&str>, now: Instant) {
         let banned = self.sources.is_banned(Source::of(address.ip()), now);
         if !banned || self.is_trusted(address.ip()) || self.proven.get_mut(&address, now).is_some() {
-            self.proven.add(address, now);
+            let account = account.map(|account| self.hasher.hash_one(account));
+            self.proven.add(address, account, now);
         }
     }
 
     /// A wrong password, from an address that is proved to be the sender's.
     pub fn blame(&mut self, address: SocketAddr, now: Instant) {
-        self.proven.remove(address);
+        self.proven.forget(address);
         if self.settings.ban.is_zero() || self.is_trusted(address.ip()) {
             return;
         }

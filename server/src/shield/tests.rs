@@ -50,7 +50,7 @@ impl Case {
     }
 
     fn prove(&mut self, from: &str) {
-        self.shield.prove(from.parse().unwrap(), self.now);
+        self.shield.prove(from.parse().unwrap(), None, self.now);
     }
 
     fn blame(&mut self, from: &str) {
@@ -78,7 +78,8 @@ fn one_address_is_limited_and_the_others_are_not() {
 #[test]
 fn all_strangers_together_are_limited_and_the_proven_are_not() {
     let mut case = Case::new();
-    case.shield.prove("192.0.2.9:5060".parse().unwrap(), case.now);
+    case.shield
+        .prove("192.0.2.9:5060".parse().unwrap(), None, case.now);
     let mut through = 0;
     for n in 0..1_000 {
         let from = format!("198.51.{}.{}:5060", n / 250, n % 250);
@@ -169,6 +170,30 @@ fn a_ban_lets_nobody_prove_a_port_again() {
     case.pass(60);
     case.prove(guesser);
     assert_eq!(case.flood(guesser, 100), 100, "the ban is over");
+}
+
+/// Found in review: thousands of ports, proven in advance by one account, were as many guesses during a ban.
+#[test]
+fn ports_proven_in_advance_are_few_guesses_during_a_ban() {
+    let mut case = Case::new();
+    let port = |n: u16| SocketAddr::new("192.0.2.1".parse().unwrap(), n);
+    case.shield.prove(port(5060), Some("ann"), case.now);
+    for n in 10_000..14_000 {
+        case.shield.prove(port(n), Some("mallory"), case.now);
+    }
+    for _ in 0..6 {
+        case.blame("192.0.2.1:4000");
+    }
+    let guesses = (10_000..14_000)
+        .filter(|n| {
+            let through = case.shield.new_request(port(*n), case.now) == Verdict::New;
+            case.shield.blame(port(*n), case.now);
+            case.shield.prove(port(*n), None, case.now);
+            through && case.shield.new_request(port(*n), case.now) != Verdict::New
+        })
+        .count();
+    assert_eq!(guesses, limits::MAX_PROVEN_PER_ACCOUNT);
+    assert_eq!(case.send("192.0.2.1:5060", INVITE), Verdict::New, "Ann goes on");
 }
 
 #[test]
@@ -270,7 +295,7 @@ fn the_tables_are_bounded() {
         if n < 16_500 {
             case.shield.blame(address, case.now);
         }
-        case.shield.prove(address, case.now);
+        case.shield.prove(address, None, case.now);
         case.shield.keep_call(&n.to_string(), case.now);
     }
     let full = (limits::MAX_CALLS, limits::MAX_PROVEN, limits::MAX_SOURCES);
