@@ -303,7 +303,7 @@ fn nonsense_behind_good_requests_takes_no_answer_away() {
 
 #[test]
 fn a_spoilt_stream_is_closed_though_nobody_answers() {
-    for (screened, bound) in [(false, 4000), (true, 50)] {
+    for (screened, bound) in [(false, 6000), (true, 50)] {
         // Screened: the application drops the arrivals, which then nobody is to answer.
         let (mut solo, _, _) = spoilt(screened);
         let (_, took) = until_closed(&mut solo);
