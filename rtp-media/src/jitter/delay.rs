@@ -4,7 +4,8 @@
 //! something. The *base* is the least transit of the last four seconds, so that a clock drift of 500 ppm moves it by
 //! 2 ms at the most. The *target* is what the latest of the last 64 arrivals needed over the base, the two worst left
 //! out; packets that drain out of a stall right behind one another count as one event, so that a single stall does
-//! not raise the delay, while jitter that goes on does so within a few packets. It falls slowly.
+//! not raise the delay, while jitter that goes on does so within a few packets. It falls slowly. A pause in which the
+//! base was forgotten keeps what is known of the jitter, whatever the clocks drifted meanwhile.
 //!
 //! Deliberately absent: RFC 3550's jitter, which is a mean and says nothing about the tail.
 
@@ -65,7 +66,13 @@ impl Delay {
     /// Takes account of a packet of `duration`; all in microseconds.
     pub fn observe(&mut self, arrival: i64, transit: i64, duration: i64) {
         let previous = self.last.replace(Last { arrival, transit });
-        self.observe_base(arrival, transit, previous.is_none());
+        // After so long a pause nothing of the base is left, and drift may have moved the whole timeline.
+        let paused = previous.is_some_and(|previous| arrival - previous.arrival >= BUCKETS as i64 * BUCKET);
+        let before = self.base;
+        self.observe_base(arrival, transit, paused || previous.is_none());
+        if paused {
+            self.shift(self.base - before);
+        }
         // A packet hard on the heels of a later one than itself came out of the same stall.
         let drains = previous.is_some_and(|previous| {
             arrival - previous.arrival < duration / 2 && transit <= previous.transit - duration / 4
@@ -93,7 +100,18 @@ impl Delay {
         self.target
     }
 
-    fn observe_base(&mut self, arrival: i64, transit: i64, first: bool) {
+    /// What is known of the jitter, told against another base.
+    fn shift(&mut self, by: i64) {
+        for event in &mut self.events {
+            *event = event.saturating_add(by);
+        }
+        for event in self.top.iter_mut().filter(|event| **event != i64::MIN) {
+            *event = event.saturating_add(by);
+        }
+    }
+
+    /// `anew`: the base is found for the first time, or again after a pause.
+    fn observe_base(&mut self, arrival: i64, transit: i64, anew: bool) {
         let bucket = arrival / BUCKET;
         let steps = bucket.saturating_sub(self.bucket).clamp(0, BUCKETS as i64) as usize;
         if steps > 0 {
@@ -108,7 +126,7 @@ impl Delay {
         }
         let base = self.buckets.iter().copied().min().unwrap_or(transit);
         // When the path has become longer for good, what was allowed for before is part of the base now.
-        if !first && base > self.base {
+        if !anew && base > self.base {
             self.target = (self.target - (base - self.base)).max(0);
         }
         self.base = base;
@@ -181,6 +199,30 @@ mod tests {
         let mut delay = Delay::new();
         run(&mut delay, 0, [0; 500]);
         assert_eq!((delay.base(), delay.target()), (50_000, 0));
+    }
+
+    #[test]
+    fn drift_in_a_pause_is_no_jitter_and_jitter_outlives_a_pause() {
+        for drift in [-150_000, 150_000] {
+            for jitter in [0, 30] {
+                let mut delay = Delay::new();
+                let jittery = |index: i64| if index % 4 == 0 { jitter } else { 0 };
+                let next = run(&mut delay, 0, (0..200).map(jittery));
+                assert_eq!(delay.target(), jitter * 1000);
+                // Five minutes of silence, at the end of which the sender's clock says so much more or less.
+                for index in next..next + 100 {
+                    let sent = index * 20_000;
+                    let arrival = sent + 300_000_000 + 50_000 + jittery(index + 1) * 1000;
+                    delay.observe(arrival, arrival - sent - 300_000_000 - drift, 20_000);
+                    assert!(
+                        (delay.target() - jitter * 1000).abs() <= 1000,
+                        "{drift} {jitter}: {}",
+                        delay.target()
+                    );
+                }
+                assert_eq!(delay.base(), 50_000 - drift);
+            }
+        }
     }
 
     #[test]

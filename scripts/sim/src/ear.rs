@@ -162,12 +162,15 @@ impl Ear {
         Duration::from_nanos((20_000_000 - 20 * self.ppm as i64) as u64)
     }
 
-    /// Nothing was sent for so long, as in silence; the clock went on all the same (RFC 3550 §5.1), and rightly: what
-    /// drift in a pause of minutes does to a jitter buffer is not judged here.
+    /// Nothing was sent for so long, as in silence; the clock went on all the same (RFC 3550 §5.1), as fast as it is.
     pub fn pause(&mut self, time: Duration) {
+        self.pass(time.as_secs_f64() * (1.0 + f64::from(self.ppm) / 1e6));
+    }
+
+    /// So many seconds of its own clock pass without sound.
+    fn pass(&mut self, seconds: f64) {
         let Some(plan) = &self.plan else { return };
-        let rate = f64::from(plan.kind.rtp_clock_rate().hertz());
-        let ticks = time.as_secs_f64() * rate;
+        let ticks = seconds * f64::from(plan.kind.rtp_clock_rate().hertz());
         self.timestamp = self.timestamp.wrapping_add(ticks as u64 as u32);
         self.resumes = true;
     }
@@ -177,7 +180,7 @@ impl Ear {
         let plan = self.plan.as_ref()?;
         let Some(to) = plan.to.filter(|_| plan.sends && self.sending) else {
             // On hold the clock goes on.
-            self.pause(Duration::from_millis(20));
+            self.pass(0.02);
             return None;
         };
         let encoder = self.encoder.as_mut()?;

@@ -6,7 +6,7 @@
 //! ([`world`]); media runs only where hearing is judged. The same seed gives the same run, to the byte.
 //!
 //! Deliberately absent: sockets, threads and the drivers of the programs (tested by `scripts/tests`), streams, sound
-//! quality, sound in bad weather, and drift over hours (`mixer/tests/extras.rs`). Where a lossy
+//! quality, sound in bad weather, and drift over hours of talk (`mixer/tests/extras.rs`). Where a lossy
 //! network leaves open what the server can know, the model asks it; how often is counted ([`report::Judged`]).
 
 mod api;
