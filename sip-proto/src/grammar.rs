@@ -146,16 +146,17 @@ pub(crate) fn quoted(text: &str) -> Result<(&str, &str), SyntaxError> {
     Err(SyntaxError::UnbalancedQuote)
 }
 
-/// Takes the backslashes of quoted pairs out.
+/// Takes the backslashes of quoted pairs out. A line end can only be a fold (RFC 3261 §7.3.1) and reads as a space, as
+/// [`push_quoted`] writes it.
 pub(crate) fn unescape(raw: &str) -> Cow<'_, str> {
-    if !raw.contains('\\') {
+    if !raw.contains(['\\', '\r', '\n']) {
         return Cow::Borrowed(raw);
     }
     let mut text = String::with_capacity(raw.len());
     let mut chars = raw.chars();
     while let Some(c) = chars.next() {
         let c = if c == '\\' { chars.next() } else { Some(c) };
-        text.extend(c);
+        text.extend(c.map(|c| if matches!(c, '\r' | '\n') { ' ' } else { c }));
     }
     Cow::Owned(text)
 }
@@ -330,6 +331,7 @@ mod tests {
         let mut out = String::new();
         push_quoted(&mut out, "say \"hi\" \\\r\n\u{7}");
         assert_eq!(out, "\"say \\\"hi\\\" \\\\  \\\u{7}\"");
+        assert_eq!(unescape("two\r\n lines \\\n"), "two   lines  ");
         assert_eq!(quoted("\"open"), Err(SyntaxError::UnbalancedQuote));
         assert_eq!(quoted("\"open\\\""), Err(SyntaxError::UnbalancedQuote));
     }

@@ -3,16 +3,17 @@
 use meet_server::focus::api::{
     ApiRefusal, ApiReply, ApiRequest, Authority, MeetingView, ParticipantStatus, RegistrationView,
 };
+use meet_server::focus::ids::LegId;
 
 use crate::model::Standing;
-use crate::run::Run;
+use crate::run::{Run, Sabotage};
 use crate::scenario::Action;
 
 /// A participant as the judges want it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) who: usize,
-    pub(crate) leg: meet_server::focus::ids::LegId,
+    pub(crate) leg: LegId,
     pub(crate) held: bool,
     pub(crate) muted: bool,
     pub(crate) creator: bool,
@@ -159,7 +160,12 @@ impl Run {
             muted,
             authority: Authority::Administrator,
         };
-        let done = self.ask(request) == Some(ApiReply::Done);
+        let reply = if self.options.sabotage == Some(Sabotage::RefusedMute) {
+            Some(ApiReply::Refused(ApiRefusal::NoSuchParticipant))
+        } else {
+            self.ask(request)
+        };
+        self.must_be_done(who, seen.leg, reply.as_ref());
         let pressing = self.keys.get(who).is_some_and(Option::is_some);
         if let Some(person) = self
             .model
@@ -167,7 +173,11 @@ impl Run {
             .get_mut(who)
             .filter(|person| person.room.is_some())
         {
-            person.muted = (done && !pressing).then_some(muted);
+            match reply {
+                Some(ApiReply::Done) if !pressing => person.muted = Some(muted),
+                Some(ApiReply::Refused(_)) if !pressing => {}
+                _ => person.muted = None,
+            }
         }
         if pressing && let Some(keys) = self.keys.get_mut(who) {
             *keys = None;
@@ -184,8 +194,36 @@ impl Run {
             leg: seen.leg,
             authority: Authority::Administrator,
         };
-        self.removed.insert(who);
-        let _ = self.ask(request);
+        self.removed.insert(who, seen.leg);
+        let reply = if self.options.sabotage == Some(Sabotage::IgnoredRemove) {
+            Some(ApiReply::Done)
+        } else {
+            self.ask(request)
+        };
+        self.must_be_done(who, seen.leg, reply.as_ref());
+    }
+
+    /// What an administrator asks for somebody who is there is not refused.
+    fn must_be_done(&mut self, who: usize, leg: LegId, reply: Option<&ApiReply>) {
+        let may_be_refused = !self.scenario.strict || !self.excused.is_empty();
+        if reply == Some(&ApiReply::Done) || may_be_refused {
+            return;
+        }
+        // Whoever left meanwhile is not found, rightly.
+        if self.find(who).is_some_and(|(_, seen)| seen.leg == leg) {
+            self.fault(format_args!(
+                "the API does nothing to p{who}, who is there: {reply:?}"
+            ));
+        }
+    }
+
+    /// Whoever was put out is gone by the calm.
+    pub(crate) fn judge_removals(&mut self) {
+        for (who, leg) in std::mem::take(&mut self.removed) {
+            if self.scenario.strict && self.find(who).is_some_and(|(_, seen)| seen.leg == leg) {
+                self.fault(format_args!("p{who} was put out and is still there"));
+            }
+        }
     }
 
     /// The room of a person who is in one and is not about to leave, and the leg there.

@@ -159,7 +159,7 @@ impl Run {
             return;
         }
         // A request of the phone may find the call gone before the BYE has come.
-        if by != End::Local && self.removed.remove(&who) {
+        if by != End::Local && self.removed.remove(&who).is_some() {
             self.give_up_wish(who);
             return;
         }

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use meet_server::config::{Config, SrtpMode};
+use meet_server::focus::ids::LegId;
 
 use crate::dice::Dice;
 use crate::house::{Broken, House};
@@ -58,6 +59,10 @@ pub enum Sabotage {
     IgnoredHold,
     /// Somebody is sent what another room hears.
     CrossedRooms,
+    /// The API refuses to mute anybody.
+    RefusedMute,
+    /// The API says that somebody was put out, and puts out nobody.
+    IgnoredRemove,
     /// A phone never hangs up.
     ClingingPhone,
     /// BYEs to the server are lost on the way, all of them.
@@ -94,8 +99,8 @@ pub struct Run {
     /// Rooms that may live longer than anybody can see, and until when: a call that never came about made them, or the
     /// server has not yet noticed that somebody is gone.
     pub(crate) lingering: BTreeMap<String, Instant>,
-    /// Whoever the API is putting out.
-    pub(crate) removed: BTreeSet<usize>,
+    /// Whoever the API is putting out, by the leg.
+    pub(crate) removed: BTreeMap<usize, LegId>,
     /// Where everybody wants to be.
     pub(crate) wishes: Vec<Option<String>>,
     pub(crate) tokens: BTreeMap<String, String>,
@@ -191,7 +196,14 @@ impl Run {
             Some(Sabotage::IgnoredMute) => Some(Broken::IgnoresMute),
             Some(Sabotage::IgnoredHold) => Some(Broken::IgnoresHold),
             Some(Sabotage::CrossedRooms) => Some(Broken::Crossed),
-            Some(Sabotage::WrongModel | Sabotage::SwallowedBye | Sabotage::ClingingPhone) | None => None,
+            Some(
+                Sabotage::WrongModel
+                | Sabotage::RefusedMute
+                | Sabotage::IgnoredRemove
+                | Sabotage::SwallowedBye
+                | Sabotage::ClingingPhone,
+            )
+            | None => None,
         };
         world.swallow_bye = options.sabotage == Some(Sabotage::SwallowedBye);
         let mut run = Self {
@@ -204,7 +216,7 @@ impl Run {
             excused: BTreeSet::new(),
             ending: BTreeSet::new(),
             lingering: BTreeMap::new(),
-            removed: BTreeSet::new(),
+            removed: BTreeMap::new(),
             wishes: vec![None; count],
             tokens: BTreeMap::new(),
             heard_pairs: 0,
@@ -362,7 +374,7 @@ impl Run {
         self.excused.clear();
         self.ending.clear();
         self.lingering.clear();
-        self.removed.clear();
+        self.judge_removals();
         for who in 0..self.world.peers.len() {
             if self.world.peers.get(who).is_some_and(|peer| peer.brain.is_none()) {
                 self.switch_on(who);

@@ -128,6 +128,12 @@ fn an_ignored_hold_is_noticed_by_both_sides() {
 }
 
 #[test]
+fn an_api_that_does_nothing_is_noticed() {
+    assert!(notices(Sabotage::RefusedMute, "the API does nothing to"));
+    assert!(notices(Sabotage::IgnoredRemove, "was put out and is still there"));
+}
+
+#[test]
 fn one_room_heard_in_another_is_noticed() {
     assert!(notices(Sabotage::CrossedRooms, "who is elsewhere"));
 }
