@@ -149,7 +149,7 @@ impl Run {
                 let person = self.model.people.get(*who);
                 person.is_some_and(|person| person.room.as_ref() == Some(*room))
             };
-            let leaving = self.leaving.iter().any(|who| member(who));
+            let leaving = self.leaving.iter().any(&member);
             let keys = self.keys.iter().enumerate();
             let ending = keys.filter(|(who, keys)| keys.is_some() && member(who)).count() > 0;
             lingers || dialled || leaving || ending || self.is_about_to_end(room)
