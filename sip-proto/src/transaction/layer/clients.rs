@@ -130,7 +130,8 @@ impl<C: Copy, S: Copy> Layer<C, S> {
         id
     }
 
-    /// Gives a response to its transaction; something comes back when it is new to the user.
+    /// Gives a response to its transaction; something comes back when it is new to the user. One that has the branch but
+    /// is of another call answers nothing that was asked (RFC 3261 §8.2.6.2: Call-ID, CSeq and From are the request's).
     pub(crate) fn receive_response(
         &mut self,
         response: &Response,
@@ -139,6 +140,9 @@ impl<C: Copy, S: Copy> Layer<C, S> {
     ) -> Option<Delivered<C>> {
         let id = *self.client_keys.get(&ClientKey::of(response).ok()?)?;
         let tx = self.clients.get_mut(&id)?;
+        if !answers(response, &tx.request) {
+            return None;
+        }
         let code = response.status.code();
         let deliver = match &mut tx.machine {
             ClientMachine::Invite(machine) => match machine.on_response(code, now) {
@@ -333,6 +337,14 @@ impl<C: Copy, S: Copy> Layer<C, S> {
             self.leave_peer(id, &tx.flow);
         }
     }
+}
+
+/// Whether a response repeats what identifies the request.
+fn answers(response: &Response, request: &Request) -> bool {
+    let (response, request) = (&response.headers, &request.headers);
+    response.get(&HeaderName::CallId) == request.get(&HeaderName::CallId)
+        && response.cseq().ok().map(|cseq| cseq.seq) == request.cseq().ok().map(|cseq| cseq.seq)
+        && response.from_tag() == request.from_tag()
 }
 
 fn machine(request: &Request, flow: &Flow, values: TimerValues, now: Instant) -> ClientMachine {
