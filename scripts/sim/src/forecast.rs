@@ -109,6 +109,21 @@ impl Run {
 
     /// Whether the room has as many people as it may, or may still have them.
     pub(crate) fn may_be_full(&self, room: &str) -> bool {
+        self.has_no_place(room, 0)
+    }
+
+    /// A call was made: with it the room may have become too full for any of those that are under way.
+    pub(crate) fn crowd(&mut self, room: &str) {
+        if !self.has_no_place(room, 1) {
+            return;
+        }
+        for dial in self.dials.iter_mut().flatten().filter(|dial| dial.room == room) {
+            dial.full = true;
+        }
+    }
+
+    /// The same, the callers in question not counted.
+    fn has_no_place(&self, room: &str, callers: usize) -> bool {
         let Some(most) = self.scenario.most_members else {
             return false;
         };
@@ -116,7 +131,7 @@ impl Run {
         let lingers = self.lingering.get(room).is_some_and(|until| *until > now);
         let calls = self.dials.iter().flatten().filter(|other| other.room == room);
         let people = self.model.members(room).len() + calls.count() + self.leaving.len();
-        lingers || people >= most
+        lingers || people >= most + callers
     }
 
     /// kill -9, and start.

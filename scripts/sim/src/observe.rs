@@ -38,6 +38,10 @@ impl Run {
                 if self.scenario.strict && *status != 500 && !self.is_excused(who) {
                     self.fault(format_args!("p{who}: an offer was refused with {status}"));
                 }
+                // A damaged copy of an offer that was taken already: the two sides do not mean the same any more.
+                if *status == 400 && self.scenario.storm.damage > 0.0 {
+                    self.leave(who);
+                }
             }
             Notice::KeysTaken => self.keys(who, true),
             Notice::KeysUnknown => self.keys(who, false),

@@ -460,6 +460,7 @@ impl Run {
             if let Some(place) = self.dials.get_mut(who) {
                 *place = Some(dial);
             }
+            self.crowd(room);
             if let Some(wish) = self.wishes.get_mut(who) {
                 *wish = Some(room.to_owned());
             }
