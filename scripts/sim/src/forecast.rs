@@ -130,7 +130,11 @@ impl Run {
         let now = self.world.now;
         let lingers = self.lingering.get(room).is_some_and(|until| *until > now);
         let calls = self.dials.iter().flatten().filter(|other| other.room == room);
-        let people = self.model.members(room).len() + calls.count() + self.leaving.len();
+        let vacated = self
+            .vacated
+            .iter()
+            .filter(|(left, until)| left == room && *until > now);
+        let people = self.model.members(room).len() + calls.count() + self.leaving.len() + vacated.count();
         lingers || people >= most + callers
     }
 

@@ -8,6 +8,8 @@ use crate::model::{Meeting, Registered, Standing};
 use crate::peer::{CallState, End, Notice};
 use crate::run::{Dial, Run};
 
+/// So long may a seat be kept for somebody whose BYE was lost: until silence and an OPTIONS without answer tell.
+const SEAT_KEPT: Duration = Duration::from_secs(100);
 /// Keys are one code only while they come in such a time (`server/src/focus/limits.rs`, with a second to spare).
 const ONE_CODE: Duration = Duration::from_secs(3);
 
@@ -154,6 +156,7 @@ impl Run {
         self.forget_call(who);
         self.model.left(who, now);
         let Some(room) = room else { return };
+        self.vacated.push((room.clone(), now + SEAT_KEPT));
         if by == End::Focus && cause == Some(410) {
             if !self.ending.contains(&room) {
                 self.fault(format_args!("p{who}: {room} was ended, and nobody ended it"));

@@ -92,6 +92,8 @@ pub struct Run {
     pub(crate) keys: Vec<Option<(&'static str, Instant)>>,
     /// Who hung up.
     pub(crate) leaving: BTreeSet<usize>,
+    /// Rooms that somebody left, and until when the server may not know it: BYEs are lost.
+    pub(crate) vacated: Vec<(String, Instant)>,
     /// Who may lose a call without a fault of the system.
     pub(crate) excused: BTreeSet<usize>,
     /// Rooms that somebody is ending.
@@ -213,6 +215,7 @@ impl Run {
             dials: vec![None; count],
             keys: vec![None; count],
             leaving: BTreeSet::new(),
+            vacated: Vec::new(),
             excused: BTreeSet::new(),
             ending: BTreeSet::new(),
             lingering: BTreeMap::new(),
